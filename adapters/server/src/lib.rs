@@ -1,0 +1,3 @@
+//! The `periplus` command: registry server, client commands, sidecar and demo.
+
+pub mod config;

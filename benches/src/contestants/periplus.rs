@@ -1,0 +1,2 @@
+//! stub
+pub use super::lazy_heap::LazyHeap as Periplus;

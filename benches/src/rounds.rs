@@ -1,0 +1,223 @@
+//! What is measured of a contestant, once round.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use serde::Serialize;
+
+use crate::contestants::Contestant;
+use crate::fleet::{self, Entry, Micros, TTL};
+use crate::heap;
+use crate::slab::Slab;
+
+/// Watchers of the service that changes once.
+pub const WATCHERS: usize = 10_000;
+/// Leases in a batch renewal.
+pub const BATCH: usize = 1_000;
+/// Registrations after which watchers are handed what is new, as a busy server does between reads of its sockets.
+pub const TURN: usize = 64;
+/// Over how long the registrations spread on the harness's clock, and then the renewals.
+const SPREAD: Micros = 10_000_000;
+
+/// One contestant's figures from one round.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Figures {
+    /// Registrations a second, with one watcher on each service.
+    pub register: f64,
+    /// Renewals a second, one call each.
+    pub renew: f64,
+    /// Renewals a second in batches of [`BATCH`].
+    pub renew_batch: f64,
+    /// Expired instances a second, all due at once, with one watcher on each service.
+    pub expire: f64,
+    /// From one change until [`WATCHERS`] watchers have it, in microseconds.
+    pub change: f64,
+    /// What the driver pays while nothing happens, in nanoseconds a poll.
+    pub idle: f64,
+    /// Bytes of heap an instance, what is kept of its change included.
+    pub heap: f64,
+}
+
+/// The instances of a round and the order in which they are renewed.
+#[derive(Debug)]
+pub struct Course {
+    /// The instances, in the order of their registration.
+    pub entries: Vec<Entry>,
+    order: Vec<usize>,
+}
+
+impl Course {
+    /// A course of `size` instances.
+    #[must_use]
+    pub fn new(size: usize) -> Self {
+        Self { entries: fleet::fleet(size), order: fleet::shuffled(size) }
+    }
+
+    fn registered_at(&self, number: usize) -> Micros {
+        SPREAD * number as Micros / self.entries.len() as Micros
+    }
+
+    /// Makes every instance ready.
+    #[must_use]
+    pub fn prepare<C: Contestant>(&self) -> Vec<C::Prepared> {
+        self.entries.iter().map(C::prepare).collect()
+    }
+
+    /// A registry with a watcher on each service, which has been told that the service is empty.
+    #[must_use]
+    pub fn watched<C: Contestant>(&self) -> C {
+        let mut registry = C::new();
+        for number in 0..fleet::SERVICES.min(self.entries.len()) {
+            registry.watch(&fleet::service(number), 0);
+        }
+        assert_eq!(registry.deliver(), 0);
+        registry
+    }
+
+    /// Registers everything. Watchers are served on the way.
+    pub fn register<C: Contestant>(&self, registry: &mut C, prepared: &[C::Prepared], granted: &mut Vec<C::Granted>) {
+        for (turn, instances) in prepared.chunks(TURN).enumerate() {
+            let now = self.registered_at(turn * TURN);
+            granted.extend(instances.iter().map(|instance| registry.register(instance, now)));
+            black_box(registry.deliver());
+        }
+    }
+
+    /// The leases in random order, as the holders send them.
+    #[must_use]
+    pub fn leases<C: Contestant>(&self, granted: &[C::Granted]) -> Vec<C::Lease> {
+        self.order.iter().map(|&number| C::lease(&self.entries[number], &granted[number])).collect()
+    }
+
+    /// When the renewals begin, and with a second argument the renewals after those.
+    #[must_use]
+    pub fn renewed_at(&self, time: u64) -> Micros {
+        SPREAD * (time + 1)
+    }
+
+    /// A time at which every lease is due.
+    #[must_use]
+    pub fn end(&self) -> Micros {
+        SPREAD * 4 + TTL
+    }
+}
+
+/// Runs a contestant over a course.
+#[must_use]
+pub fn run<C: Contestant>(course: &Course) -> Figures {
+    let mut figures = leases::<C>(course);
+    watching::<C>(course, &mut figures);
+    figures
+}
+
+/// Registering, renewing, waiting, expiring.
+fn leases<C: Contestant>(course: &Course) -> Figures {
+    let size = course.entries.len();
+    let prepared = course.prepare::<C>();
+    let mut registry: C = course.watched();
+    let mut granted = Vec::with_capacity(size);
+    let register = rate(size, || course.register(&mut registry, &prepared, &mut granted));
+    let leases = course.leases::<C>(&granted);
+    drop((prepared, granted));
+
+    let now = course.renewed_at(0);
+    let renew = rate(size, || {
+        let renewed = leases.iter().filter(|lease| registry.renew(lease, now)).count();
+        assert_eq!(renewed, size);
+    });
+    let now = course.renewed_at(1);
+    let renew_batch = rate(size, || {
+        let renewed: usize = leases.chunks(BATCH).map(|batch| registry.renew_batch(batch, now)).sum();
+        assert_eq!(renewed, size);
+    });
+    let idle = idle(&mut registry, now);
+    assert!(registry.list(&course.entries[0].service) > 0);
+    let expire = rate(size, || {
+        registry.expire(course.end());
+        black_box(registry.deliver());
+    });
+    assert_eq!(registry.list(&course.entries[0].service), 0);
+    Figures { register, renew, renew_batch, idle, expire, ..Figures::default() }
+}
+
+/// Memory, and one change that many watch.
+fn watching<C: Contestant>(course: &Course, figures: &mut Figures) {
+    let ((mut registry, lease), grown) = heap::growth(|| {
+        let mut registry = C::new();
+        let mut lease = None;
+        for (number, entry) in course.entries.iter().enumerate() {
+            let granted = registry.register(&C::prepare(entry), course.registered_at(number));
+            if number == 0 {
+                lease = Some(C::lease(entry, &granted));
+            }
+            if number % TURN == 0 {
+                black_box(registry.deliver());
+            }
+        }
+        (registry, lease.expect("a course has instances"))
+    });
+    figures.heap = grown as f64 / course.entries.len() as f64;
+
+    let changed = &course.entries[0];
+    let now = course.renewed_at(0);
+    for _ in 0..WATCHERS {
+        registry.watch(&changed.service, now);
+    }
+    black_box(registry.deliver());
+    let mut times: Vec<f64> = (0..11)
+        .map(|version| {
+            let changed = fleet::entry(changed.service.clone(), &changed.id, course.entries.len() + version);
+            let prepared = C::prepare(&changed);
+            let start = Instant::now();
+            assert!(registry.change(&lease, &prepared, now));
+            assert_eq!(registry.deliver(), WATCHERS);
+            start.elapsed().as_secs_f64() * 1e6
+        })
+        .collect();
+    figures.change = crate::stats::median(&mut times);
+}
+
+fn idle<C: Contestant>(registry: &mut C, now: Micros) -> f64 {
+    const POLLS: usize = 1_000;
+    registry.idle(now);
+    let start = Instant::now();
+    let mut polls = 0;
+    while polls < POLLS && (polls < 5 || start.elapsed().as_millis() < 20) {
+        registry.idle(now);
+        polls += 1;
+    }
+    start.elapsed().as_secs_f64() * 1e9 / polls as f64
+}
+
+/// What the machine can do at this size: renewals of bare slots a second.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Limit {
+    /// With handles known ahead.
+    pub batch: f64,
+    /// Where each names the next.
+    pub chain: f64,
+}
+
+/// Measures the machine's limit over a course.
+#[must_use]
+pub fn limit(course: &Course) -> Limit {
+    let size = course.entries.len();
+    let mut slab = Slab::new(size);
+    let handles = slab.handles(&course.order);
+    assert_eq!(slab.renew_batch(&handles, 0), size);
+    // Small slabs are done before the clock has moved much.
+    let times = (1_000_000 / size).max(1);
+    let batch = rate(size * times, || {
+        for time in 0..times {
+            assert_eq!(black_box(&mut slab).renew_batch(&handles, time as Micros), size);
+        }
+    });
+    let chain = rate(size * times, || black_box(slab.renew_chain(size * times, times as Micros)));
+    Limit { batch, chain }
+}
+
+fn rate<T>(operations: usize, work: impl FnOnce() -> T) -> f64 {
+    let start = Instant::now();
+    black_box(work());
+    operations as f64 / start.elapsed().as_secs_f64()
+}

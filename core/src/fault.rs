@@ -1,0 +1,92 @@
+//! Planted bugs: one-line faults that the tests switch on to prove that they would find them.
+//!
+//! Without the feature `planted-faults` no fault can be switched on, and every test of one is `false` at
+//! compile time.
+
+macro_rules! faults {
+    ($($(#[$doc:meta])* $fault:ident,)*) => {
+        /// One planted bug.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Fault {
+            $($(#[$doc])* $fault,)*
+        }
+
+        impl Fault {
+            /// Every planted bug.
+            pub const ALL: &[Self] = &[$(Self::$fault,)*];
+        }
+    };
+}
+
+faults! {
+    /// A renewal is accepted for a lease that has ended.
+    RenewEndedLease,
+    /// A renewal does not look at the secret.
+    RenewIgnoresSecret,
+    /// A renewal sets the deadline even if it was later before.
+    RenewShortens,
+    /// A lease ends one microsecond before it is due.
+    ExpireEarly,
+    /// Only the first of the leases that are due ends.
+    ExpireOnlyOne,
+    /// The timeout is announced a microsecond after the first deadline.
+    TimeoutLate,
+    /// A lease that was renewed is not looked at again.
+    RearmForgotten,
+    /// Registering the same again raises the revision.
+    NoOpRaisesRevision,
+    /// A watcher is not given the change right after its cursor.
+    DeltaOffByOne,
+    /// A watcher is not told of what went.
+    DeltaLosesRemoval,
+    /// A watcher whose past is forgotten gets what is left of it instead of a snapshot.
+    CompactedServesDelta,
+    /// A watcher is not woken by an expiry.
+    WakeUpLost,
+    /// A prefix watch hears of every service.
+    PrefixIgnored,
+    /// The lease of the holder that was superseded stays good.
+    SupersededLeaseLives,
+    /// The same registration sent twice gives two leases.
+    RepeatGetsNewLease,
+    /// What a holder had given up takes effect when it arrives late.
+    EndedOperationForgotten,
+    /// A holder takes an id back from whoever superseded it.
+    ReclaimTakesBack,
+    /// Generations do not rise.
+    GenerationStays,
+    /// An overlay is forgotten when the instance registers again.
+    OverlayLost,
+    /// A stalled driver expires those who could not renew.
+    NoGrace,
+    /// The alarm of a mass expiry never sounds.
+    AlarmSilent,
+    /// The registry says that it has settled before it has.
+    SettlesEarly,
+    /// The size of an instance that is replaced is not given back.
+    BytesLeak,
+    /// A refused registration has ended the lease before.
+    RefusalHalfDone,
+    /// A block after an eviction is not kept.
+    BlockForgotten,
+    /// Restoring counts the time that the registry was away.
+    RestoreKeepsDeadlines,
+}
+
+/// Which bugs are planted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Faults(u64);
+
+impl Faults {
+    /// One planted bug. Without the feature `planted-faults`: none.
+    #[must_use]
+    pub const fn only(fault: Fault) -> Self {
+        Self(if cfg!(feature = "planted-faults") { 1 << fault as u32 } else { 0 })
+    }
+
+    /// Whether this bug is planted.
+    #[inline]
+    pub(crate) const fn has(self, fault: Fault) -> bool {
+        cfg!(feature = "planted-faults") && self.0 & (1 << fault as u32) != 0
+    }
+}

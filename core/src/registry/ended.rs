@@ -1,0 +1,80 @@
+//! Commands that were given up, or that ended with their lease: what arrives of them later takes no effect.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use foldhash::quality::FixedState;
+use hashbrown::HashMap;
+
+use crate::registry::Operation;
+
+/// For each holder of each instance that has ended lately, the sequence up to which its commands are over.
+pub(super) struct Ended {
+    latest: HashMap<u128, u64, FixedState>,
+    /// In the order in which they ended: the longest ago is forgotten first.
+    order: VecDeque<u128>,
+    limit: usize,
+}
+
+impl Ended {
+    pub(super) fn new(limit: usize, hash_seed: u64) -> Self {
+        Self { latest: HashMap::with_hasher(FixedState::with_seed(hash_seed)), order: VecDeque::new(), limit }
+    }
+
+    /// Everything that this holder sent for this instance up to the sequence is over. O(1).
+    pub(super) fn record(&mut self, instance: [&str; 3], operation: Operation) {
+        if operation.is_anonymous() || self.limit == 0 {
+            return;
+        }
+        let holder = holder(instance, operation.incarnation.0);
+        self.insert(holder, operation.sequence);
+    }
+
+    fn insert(&mut self, holder: u128, sequence: u64) {
+        if let Some(latest) = self.latest.get_mut(&holder) {
+            *latest = sequence.max(*latest);
+            return;
+        }
+        if self.order.len() >= self.limit
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.latest.remove(&oldest);
+        }
+        self.latest.insert(holder, sequence);
+        self.order.push_back(holder);
+    }
+
+    /// Whether the command is over. O(1).
+    pub(super) fn includes(&self, instance: [&str; 3], operation: Operation) -> bool {
+        if operation.is_anonymous() || self.latest.is_empty() {
+            return false;
+        }
+        let latest = self.latest.get(&holder(instance, operation.incarnation.0));
+        latest.is_some_and(|&latest| operation.sequence <= latest)
+    }
+
+    /// As plain data, the longest ago first.
+    pub(super) fn export(&self) -> Vec<(u128, u64)> {
+        self.order.iter().map(|holder| (*holder, self.latest[holder])).collect()
+    }
+
+    pub(super) fn restore(&mut self, ended: &[(u128, u64)]) {
+        for &(holder, sequence) in ended {
+            self.insert(holder, sequence);
+        }
+    }
+}
+
+/// The incarnation is 128 random bits, so the names need no more than be told apart for the same holder.
+fn holder(instance: [&str; 3], incarnation: u128) -> u128 {
+    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
+    for name in instance {
+        for chunk in name.as_bytes().chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            hash = (hash ^ u64::from_le_bytes(word)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+        }
+        hash = (hash ^ name.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+    }
+    incarnation ^ u128::from(hash).wrapping_mul(0x0001_0000_0000_0001_0000_0000_0000_0001)
+}

@@ -1,0 +1,290 @@
+//! `cargo xtask test`: every check that continuous integration runs.
+
+use std::time::{Duration, Instant};
+
+use crate::failure::{Failure, Result};
+use crate::{paths, setup, shell, wasm_test};
+
+/// The targets that the core is built for beside the host: one without threads and files, one without anything.
+const CORE_TARGETS: [&str; 2] = ["wasm32-unknown-unknown", "thumbv7em-none-eabihf"];
+
+/// One check.
+struct Step {
+    name: &'static str,
+    about: &'static str,
+    /// What to do when it fails.
+    hint: &'static str,
+    check: fn() -> Result,
+}
+
+const STEPS: &[Step] = &[
+    Step {
+        name: "fmt",
+        about: "the code is formatted",
+        hint: "run: cargo fmt --all",
+        check: fmt,
+    },
+    Step {
+        name: "clippy",
+        about: "compiler and clippy have nothing to say about any target",
+        hint: "many can be mended by: cargo clippy --workspace --all-targets --all-features --fix --allow-dirty",
+        check: clippy,
+    },
+    Step {
+        name: "docs",
+        about: "the documentation builds without a broken link",
+        hint: "mend the doc comments named above",
+        check: docs,
+    },
+    Step {
+        name: "targets",
+        about: "the core builds for wasm and for a machine without an operating system",
+        hint: "the core may use `core` and `alloc`, and only crates that do the same; see .github/CONTRIBUTING.md",
+        check: targets,
+    },
+    Step {
+        name: "core-tests",
+        about: "the core's tests, with its planted faults within reach",
+        hint: "a failing property prints its seed and keeps it in proptest-regressions: commit it with the fix",
+        check: core_tests,
+    },
+    Step {
+        name: "tests",
+        about: "all other tests, with the fuzz corpus among them",
+        hint: "run the one that failed by: cargo test --package PACKAGE NAME",
+        check: other_tests,
+    },
+    Step {
+        name: "wasm-tests",
+        about: "the core's tests once more, in wasm under Node",
+        hint: "run the one that failed by: cargo xtask wasm-test -- --test FILE NAME",
+        check: wasm_tests,
+    },
+    Step {
+        name: "fuzz",
+        about: "the fuzz targets compile",
+        hint: "mend fuzz/; `cargo xtask fuzz TARGET` runs one",
+        check: fuzz_targets,
+    },
+    Step {
+        name: "benches",
+        about: "each benchmark runs once, unmeasured",
+        hint: "mend benches/; `cargo xtask bench` measures",
+        check: benches,
+    },
+    Step {
+        name: "paths",
+        about: "no file mentions a path outside of the repository",
+        hint: "name things by their path in the repository, or not at all",
+        check: paths::check,
+    },
+];
+
+/// Runs the chosen steps in order up to the first that fails, and prints what each took.
+pub(crate) fn run(arguments: &[String]) -> Result {
+    let steps = match Selection::parse(arguments)? {
+        Selection::List => {
+            print!("{}", list());
+            return Ok(());
+        }
+        Selection::Steps(steps) => steps,
+    };
+
+    let mut times = Vec::new();
+    let mut outcome = Ok(());
+    for step in &steps {
+        println!("\n== {} == {}", step.name, step.about);
+        let start = Instant::now();
+        outcome = (step.check)().map_err(|failure| {
+            failure.with_hint(step.hint).with_hint(&format!(
+                "and go on with: cargo xtask test --from {}",
+                step.name
+            ))
+        });
+        let time = start.elapsed();
+        times.push(time);
+        if outcome.is_err() {
+            break;
+        }
+        println!("-- {} took {}", step.name, seconds(time));
+    }
+    println!("\n== summary ==");
+    print!("{}", summary(&steps, &times, outcome.is_ok()));
+    outcome
+}
+
+/// What the arguments ask for.
+enum Selection {
+    List,
+    Steps(Vec<&'static Step>),
+}
+
+impl Selection {
+    fn parse(arguments: &[String]) -> Result<Self> {
+        let mut only = Vec::new();
+        let mut from = 0;
+        let mut arguments = arguments.iter();
+        while let Some(argument) = arguments.next() {
+            match argument.as_str() {
+                "--list" => return Ok(Self::List),
+                "--only" => only.push(position(arguments.next())?),
+                "--from" => from = position(arguments.next())?,
+                unknown => {
+                    return Err(Failure::usage(format!(
+                        "unknown argument `{unknown}`\n\n\
+                         usage: cargo xtask test [--only STEP]… [--from STEP] [--list]"
+                    )));
+                }
+            }
+        }
+        let chosen = |at: &usize| *at >= from && (only.is_empty() || only.contains(at));
+        Ok(Self::Steps(
+            (0..STEPS.len())
+                .filter(chosen)
+                .map(|at| &STEPS[at])
+                .collect(),
+        ))
+    }
+}
+
+/// Where in [`STEPS`] the step of this name is.
+fn position(name: Option<&String>) -> Result<usize> {
+    let found = name.and_then(|name| STEPS.iter().position(|step| step.name == name));
+    found.ok_or_else(|| {
+        let name = name.map_or("nothing", String::as_str);
+        Failure::usage(format!("`{name}` is not the name of a step\n\n{}", list()))
+    })
+}
+
+fn list() -> String {
+    STEPS
+        .iter()
+        .map(|step| format!("{:<12}{}\n", step.name, step.about))
+        .collect()
+}
+
+/// One line a step. All that have a time passed, unless `all_passed` says that the last of them did not.
+fn summary(steps: &[&Step], times: &[Duration], all_passed: bool) -> String {
+    let mut text = String::new();
+    for (at, step) in steps.iter().enumerate() {
+        let (result, time) = match times.get(at) {
+            None => ("not run", String::new()),
+            Some(time) if all_passed || at + 1 < times.len() => ("ok", seconds(*time)),
+            Some(time) => ("FAILED", seconds(*time)),
+        };
+        text += format!("{:<12}{result:<8}{time:>8}", step.name).trim_end();
+        text += "\n";
+    }
+    text + &format!("{:<20}{:>8}\n", "total", seconds(times.iter().sum()))
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
+}
+
+fn fmt() -> Result {
+    setup::ensure_rust_component("rustfmt", "fmt")?;
+    shell::run(shell::cargo("fmt --all --check"))
+}
+
+fn clippy() -> Result {
+    setup::ensure_rust_component("clippy", "clippy")?;
+    let clippy = "clippy --workspace --all-targets --all-features -- -D warnings";
+    shell::run(shell::cargo(clippy))
+}
+
+fn docs() -> Result {
+    let mut doc = shell::cargo("doc --no-deps --document-private-items");
+    doc.args(["--package", "periplus-core", "--package", "periplus-server"])
+        .env("RUSTDOCFLAGS", "-Dwarnings");
+    shell::run(doc)
+}
+
+fn targets() -> Result {
+    let mut build = shell::cargo("build --package periplus-core --no-default-features");
+    for target in CORE_TARGETS {
+        setup::ensure_rust_target(target)?;
+        build.args(["--target", target]);
+    }
+    shell::run(build)
+}
+
+fn core_tests() -> Result {
+    shell::run(shell::cargo(
+        "test --package periplus-core --features planted-faults",
+    ))
+}
+
+fn other_tests() -> Result {
+    shell::run(shell::cargo("test --workspace --exclude periplus-core"))
+}
+
+fn wasm_tests() -> Result {
+    wasm_test::run(&[])
+}
+
+fn fuzz_targets() -> Result {
+    shell::run(shell::cargo("check --manifest-path fuzz/Cargo.toml --bins"))
+}
+
+/// Without `--bench`, criterion runs each benchmark once and measures nothing. The packages are the same as for
+/// [`other_tests`], so that what was built for those is used again.
+fn benches() -> Result {
+    shell::run(shell::cargo(
+        "test --workspace --exclude periplus-core --bench *",
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chosen(arguments: &[&str]) -> Vec<&'static str> {
+        let arguments: Vec<String> = arguments
+            .iter()
+            .map(|&argument| argument.to_owned())
+            .collect();
+        match Selection::parse(&arguments) {
+            Ok(Selection::Steps(steps)) => steps.iter().map(|step| step.name).collect(),
+            Ok(Selection::List) => panic!("asked for no list"),
+            Err(failure) => panic!("{failure}"),
+        }
+    }
+
+    #[test]
+    fn all_steps_run_by_default() {
+        assert_eq!(chosen(&[]).len(), STEPS.len());
+    }
+
+    #[test]
+    fn chosen_steps_run_in_their_own_order() {
+        assert_eq!(
+            chosen(&["--only", "docs", "--only", "fmt"]),
+            ["fmt", "docs"]
+        );
+    }
+
+    #[test]
+    fn from_leaves_out_what_comes_before() {
+        assert_eq!(chosen(&["--from", "fuzz"]), ["fuzz", "benches", "paths"]);
+    }
+
+    #[test]
+    fn unknown_steps_are_refused() {
+        assert!(Selection::parse(&["--only".to_owned(), "lint".to_owned()]).is_err());
+        assert!(Selection::parse(&["--from".to_owned()]).is_err());
+    }
+
+    #[test]
+    fn a_summary_tells_the_failed_step_from_those_before_and_after_it() {
+        let steps: Vec<&Step> = STEPS[..3].iter().collect();
+        let times = [Duration::from_millis(1500), Duration::from_secs(12)];
+        let expected = "\
+fmt         ok         1.5 s
+clippy      FAILED    12.0 s
+docs        not run
+total                 13.5 s
+";
+        assert_eq!(summary(&steps, &times, false), expected);
+    }
+}
