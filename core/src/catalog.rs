@@ -741,7 +741,9 @@ impl Catalog {
     /// O(changes since its cursor), or O(n log n) in the instances of a snapshot.
     #[must_use]
     pub fn poll_watch(&mut self, id: WatchId) -> Option<Delivery> {
-        let turn = self.watches.take_turn(id, self.revision)?;
+        let services = &self.services;
+        let namespace_of = |service: u32| &services[service as usize].key.namespace;
+        let turn = self.watches.take_turn(id, self.revision, namespace_of)?;
         let mut delivery = Delivery {
             cursor: self.cursor(),
             from: turn.seen,
@@ -752,11 +754,15 @@ impl Catalog {
         if turn.ended {
             return Some(delivery);
         }
+        let mut newest = None;
         for (place, since) in self.watches.targets(id) {
             let since = since.map(|Revision(r)| Revision(r + u64::from(self.faults.has(Fault::DeltaOffByOne))));
             let changes = since.and_then(|since| self.changes_of(place, since));
             match changes {
-                Some(changes) => delivery.changes.extend(changes),
+                Some((changes, latest)) => {
+                    delivery.changes.extend(changes);
+                    newest = newest.max(latest);
+                }
                 None => {
                     let (selector, instances) = self.snapshot_of(place);
                     delivery.snapshots.push(SelectorSnapshot { selector, instances });
@@ -765,14 +771,15 @@ impl Catalog {
         }
         if delivery.snapshots.is_empty() {
             delivery.changes.sort_by_key(|change| change.revision);
-            // Dated with its last change, the same delivery to many watchers is the same bytes.
-            if let Some(newest) = delivery.changes.iter().map(|change| change.revision).max() {
-                delivery.cursor.revision = newest;
-            } else if delivery.notices.is_empty() {
-                self.watches.advance(id, self.revision);
+            let told = !delivery.changes.is_empty();
+            if !told && delivery.notices.is_empty() {
+                // What came and went again is not told, so the watcher still is where it was.
                 return None;
-            } else if let Some(seen) = turn.seen {
-                delivery.cursor.revision = seen;
+            }
+            // Dated with the last change that it covers, the same delivery to many watchers is the same bytes. What was
+            // seen of several selectors to different revisions is seen of all to the present one from now on.
+            if let Some(seen) = turn.seen {
+                delivery.cursor.revision = newest.filter(|_| told).unwrap_or(seen);
             }
         }
         self.watches.advance(id, delivery.cursor.revision);
@@ -854,8 +861,9 @@ impl Catalog {
         }
     }
 
-    /// What changed at a place after a revision, or nothing if that is forgotten.
-    fn changes_of(&self, place: &watch::Place, since: Revision) -> Option<Vec<Delivered>> {
+    /// What changed at a place after a revision, and the revision of the last change there, told or not; or nothing if
+    /// that is forgotten.
+    fn changes_of(&self, place: &watch::Place, since: Revision) -> Option<(Vec<Delivered>, Option<Revision>)> {
         let forgive = self.faults.has(Fault::CompactedServesDelta);
         let mut changes = Coalescing::new(self.faults.has(Fault::DeltaLosesRemoval));
         match place {
@@ -929,7 +937,8 @@ impl<'a> Coalescing<'a> {
         }
     }
 
-    fn finish(self) -> Vec<Delivered> {
+    fn finish(self) -> (Vec<Delivered>, Option<Revision>) {
+        let newest = self.met.first().map(|(entry, _)| entry.revision);
         let lose_removals = self.lose_removals;
         let delivered = |(entry, before): (&LogEntry, Option<&Listed>)| {
             let after = entry.after.as_ref();
@@ -945,6 +954,6 @@ impl<'a> Coalescing<'a> {
                 cause: Some(entry.cause),
             })
         };
-        self.met.into_iter().rev().filter_map(delivered).collect()
+        (self.met.into_iter().rev().filter_map(delivered).collect(), newest)
     }
 }

@@ -304,7 +304,8 @@ impl Leases {
     pub(crate) fn take_due(&mut self, now: Instant) -> Vec<u32> {
         let (slots, faults) = (&self.slots, self.faults);
         let deadline = |armed: &Armed| {
-            live(slots, armed).map(|at| at.saturating_sub(u64::from(faults.has(Fault::ExpireEarly))))
+            let at = live(slots, armed).filter(|&at| at == armed.at || !faults.has(Fault::RearmForgotten))?;
+            Some(at.saturating_sub(u64::from(faults.has(Fault::ExpireEarly))))
         };
         let mut due = core::mem::take(&mut self.due);
         self.queue.take_due(now.as_micros(), deadline, &mut due);

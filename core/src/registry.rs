@@ -437,8 +437,7 @@ impl Registry {
         let at = self.leases.find(lease)?;
         let terms = *self.leases.terms(at);
         let entry = terms.entry;
-        if let Some(sequence) = sequence.filter(|&sequence| sequence < terms.sequence) {
-            debug_assert!(sequence < terms.sequence);
+        if sequence.is_some_and(|sequence| sequence < terms.sequence) {
             return Err(UpdateError::Outdated { latest: terms.sequence });
         }
         let limits = &self.config.limits.instance;
@@ -520,8 +519,8 @@ impl Registry {
         if self.warming_until.is_some_and(|until| until <= now) {
             self.settle(None, now);
         }
-        self.catalog.handle_timeout(now);
         self.expire(now);
+        self.catalog.handle_timeout(now);
         let turns = self.alarms.turns(now, |namespace| self.catalog.namespace(namespace).instances);
         for turn in turns {
             let (namespace, notice, kind) = match turn {
@@ -588,7 +587,7 @@ impl Registry {
         let until = now.saturating_add(self.config.alarm.hold);
         for (namespace, leases) in first_time {
             let instances = self.catalog.namespace(&namespace).instances;
-            if self.alarms.would_sound(&namespace, leases.len(), instances) {
+            if self.alarms.would_sound(&namespace, leases.len(), instances, now) {
                 self.alarms.count(&namespace, leases.len(), now);
                 for lease in leases {
                     self.leases.hold(lease, until);

@@ -255,8 +255,10 @@ enum Seen {
     All(Revision),
     /// A cursor lies ahead of the catalog: how far, and how long it waits.
     Ahead { each: Box<[Option<Revision>]>, revision: Revision, until: Instant },
-    /// It waited in vain.
+    /// It waited in vain, and is yet to be told.
     Behind,
+    /// It was told.
+    Over,
 }
 
 struct Watch {
@@ -271,6 +273,15 @@ struct Watch {
     notices: u64,
     targets: Box<[Targeted]>,
     caller: Arc<Caller>,
+}
+
+impl Watch {
+    fn concerns<'a>(&self, namespace: &Namespace, namespace_of: impl Fn(u32) -> &'a Namespace) -> bool {
+        self.targets.iter().any(|target| match &target.place {
+            Place::Service(service) => namespace_of(*service) == namespace,
+            Place::Prefix(prefix) => prefix.0 == *namespace,
+        })
+    }
 }
 
 /// What a watch may take now.
@@ -386,7 +397,7 @@ impl Watches {
         let watch = self.get_mut(id)?;
         watch.open = false;
         watch.dirty = false;
-        let seen = core::mem::replace(&mut watch.seen, Seen::Behind);
+        let seen = core::mem::replace(&mut watch.seen, Seen::Over);
         let targets = core::mem::take(&mut watch.targets);
         if let Seen::Ahead { revision, until, .. } = seen {
             self.ahead.remove(&(revision, id.slot));
@@ -423,7 +434,7 @@ impl Watches {
     #[inline]
     pub(super) fn mark(&mut self, slot: u32) {
         let watch = &mut self.slots[slot as usize];
-        if watch.dirty || matches!(watch.seen, Seen::Ahead { .. }) {
+        if watch.dirty || matches!(watch.seen, Seen::Ahead { .. } | Seen::Over) {
             return;
         }
         watch.dirty = true;
@@ -489,7 +500,12 @@ impl Watches {
         None
     }
 
-    pub(super) fn take_turn(&mut self, id: WatchId, revision: Revision) -> Option<Turn> {
+    pub(super) fn take_turn<'a>(
+        &mut self,
+        id: WatchId,
+        revision: Revision,
+        namespace_of: impl Fn(u32) -> &'a Namespace,
+    ) -> Option<Turn> {
         let next_notice = self.first_notice + self.notices.len() as u64;
         let watch = self.get_mut(id)?;
         if !watch.dirty {
@@ -500,38 +516,29 @@ impl Watches {
         let (seen, fresh, ended) = match watch.seen {
             Seen::Each(_) => (None, true, false),
             Seen::All(seen) => (Some(seen), false, false),
-            Seen::Ahead { .. } => return None,
-            Seen::Behind => (None, false, true),
+            Seen::Ahead { .. } | Seen::Over => return None,
+            Seen::Behind => {
+                watch.seen = Seen::Over;
+                (None, false, true)
+            }
         };
+        let watch = &self.slots[id.slot as usize];
+        let concerns = |namespace: &Namespace| watch.concerns(namespace, &namespace_of);
         let mut notices = Vec::new();
         if ended {
             notices.push(Notice::Behind { revision });
         } else if fresh {
-            notices = self.standing(id.slot);
-        }
-        if !ended && next_notice > from {
+            // What holds now may have been announced before the watch was opened.
+            notices.extend(self.warming.then_some(Notice::Warming));
+            let alarms = self.alarms.values().filter(|alarm| concerns(&alarm.namespace));
+            notices.extend(alarms.cloned().map(Notice::Alarm));
+        } else if next_notice > from {
             let skip = usize::try_from(from.saturating_sub(self.first_notice)).unwrap_or(usize::MAX);
             let news = self.notices.iter().skip(skip);
-            let news = news.filter(|(namespace, _)| namespace.as_ref().is_none_or(|ns| self.concerns(id.slot, ns)));
+            let news = news.filter(|(namespace, _)| namespace.as_ref().is_none_or(concerns));
             notices.extend(news.map(|(_, notice)| notice.clone()));
         }
         Some(Turn { seen, notices, ended })
-    }
-
-    /// What holds now and was announced before the watch was opened.
-    fn standing(&self, slot: u32) -> Vec<Notice> {
-        let warming = self.warming.then_some(Notice::Warming);
-        let alarms = self.alarms.values().filter(|alarm| self.concerns(slot, &alarm.namespace));
-        warming.into_iter().chain(alarms.cloned().map(Notice::Alarm)).collect()
-    }
-
-    /// Whether a watch covers a namespace, as far as that is known without the catalog: a service's is not.
-    fn concerns(&self, slot: u32, namespace: &Namespace) -> bool {
-        let within = |target: &Targeted| match &target.place {
-            Place::Prefix(prefix) => prefix.0 == *namespace,
-            Place::Service(_) => true,
-        };
-        self.slots[slot as usize].targets.iter().any(within)
     }
 
     pub(super) fn targets(&self, id: WatchId) -> impl Iterator<Item = (&Place, Option<Revision>)> {
@@ -540,7 +547,7 @@ impl Watches {
             let since = match &watch.seen {
                 Seen::Each(since) => since[at],
                 Seen::All(seen) => Some(*seen),
-                Seen::Ahead { .. } | Seen::Behind => None,
+                Seen::Ahead { .. } | Seen::Behind | Seen::Over => None,
             };
             (&target.place, since)
         })
@@ -548,7 +555,7 @@ impl Watches {
 
     pub(super) fn advance(&mut self, id: WatchId, revision: Revision) {
         if let Some(watch) = self.get_mut(id)
-            && !matches!(watch.seen, Seen::Behind | Seen::Ahead { .. })
+            && matches!(watch.seen, Seen::Each(_) | Seen::All(_))
         {
             watch.seen = Seen::All(revision);
         }
@@ -556,7 +563,7 @@ impl Watches {
 
     pub(super) fn bookmark(&mut self, id: WatchId, revision: Revision) -> bool {
         match self.get_mut(id) {
-            Some(watch) if !watch.dirty && matches!(watch.seen, Seen::All(_)) => {
+            Some(watch) if !watch.dirty && matches!(watch.seen, Seen::Each(_) | Seen::All(_)) => {
                 watch.seen = Seen::All(revision);
                 true
             }
@@ -583,12 +590,7 @@ impl Watches {
             self.first_notice += 1;
         }
         let concerned = |watch: &Watch| {
-            let within = |target: &Targeted| match (&target.place, namespace) {
-                (_, None) => true,
-                (Place::Service(service), Some(namespace)) => namespace_of(*service) == namespace,
-                (Place::Prefix(prefix), Some(namespace)) => prefix.0 == *namespace,
-            };
-            watch.open && watch.targets.iter().any(within)
+            watch.open && namespace.is_none_or(|namespace| watch.concerns(namespace, &namespace_of))
         };
         let slots = (0..self.slots.len() as u32).filter(|&slot| concerned(&self.slots[slot as usize]));
         for slot in slots.collect::<Vec<_>>() {

@@ -37,6 +37,8 @@ pub(super) struct Alarms {
     config: AlarmConfig,
     part: u64,
     windows: BTreeMap<Namespace, Window>,
+    /// Something was counted since the alarms were looked at.
+    counted: bool,
 }
 
 /// An alarm that begins or ends.
@@ -47,12 +49,13 @@ pub(super) enum Turn {
 
 impl Alarms {
     pub(super) fn new(config: AlarmConfig) -> Self {
-        Self { config, part: (micros(config.window) / PARTS as u64).max(1), windows: BTreeMap::new() }
+        Self { config, part: (micros(config.window) / PARTS as u64).max(1), windows: BTreeMap::new(), counted: false }
     }
 
     /// Counts expiries. O(log namespaces).
     pub(super) fn count(&mut self, namespace: &Namespace, expired: usize, now: Instant) {
         let part = now.as_micros() / self.part;
+        self.counted = true;
         if !self.windows.contains_key(namespace) {
             self.windows.insert(namespace.clone(), Window { part, ..Window::default() });
         }
@@ -63,16 +66,25 @@ impl Alarms {
     }
 
     /// Whether an alarm would sound, or sounds already, if so many more were counted while they stay.
-    pub(super) fn would_sound(&self, namespace: &Namespace, more: usize, instances: usize) -> bool {
-        let window = self.windows.get(namespace);
-        let expired = window.map_or(0, Window::total) + more;
-        window.is_some_and(|window| window.raised.is_some()) || exceeds(&self.config, expired, instances + expired)
+    pub(super) fn would_sound(&mut self, namespace: &Namespace, more: usize, instances: usize, now: Instant) -> bool {
+        let part = now.as_micros() / self.part;
+        let window = self.windows.get_mut(namespace);
+        let (expired, sounds) = window.map_or((0, false), |window| {
+            window.move_on(part);
+            (window.total(), window.raised.is_some())
+        });
+        sounds || exceeds(&self.config, expired + more, instances + expired + more)
     }
 
-    /// Raises and ends alarms as the counts and the time say. O(namespaces with expiries in the window).
+    /// Raises and ends alarms as the counts say, if something was counted or a window moved on.
+    /// O(namespaces with expiries in the window).
     pub(super) fn turns(&mut self, now: Instant, instances: impl Fn(&Namespace) -> usize) -> Vec<Turn> {
         let part = now.as_micros() / self.part;
         let mut turns = Vec::new();
+        let moved = self.poll_timeout().is_some_and(|at| at <= now);
+        if !core::mem::take(&mut self.counted) && !moved {
+            return turns;
+        }
         for (namespace, window) in &mut self.windows {
             window.move_on(part);
             let expired = window.total();

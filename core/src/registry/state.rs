@@ -9,7 +9,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::{BlockInfo, Incarnation, Overlay, Registry};
+use super::{BlockInfo, Incarnation, MAX_GENERATION, Overlay, Registry};
 use crate::catalog::Why;
 use crate::config::Config;
 use crate::error::RestoreError;
@@ -198,6 +198,10 @@ impl Registry {
             return Err(RestoreError::Format { found: state.format, known: FORMAT });
         }
         let corrupt = |problem| RestoreError::Corrupt { problem };
+        let generations = state.instances.iter().map(|held| held.generation);
+        if state.revision.0 >= MAX_GENERATION || generations.chain([state.generation]).any(|g| g >= MAX_GENERATION) {
+            return Err(corrupt("a revision or a generation is beyond all reason"));
+        }
         let epoch = epoch.unwrap_or_else(|| state.epoch.clone());
         let mut registry = Self::empty(config, seed, epoch, state.revision, now, wall);
         registry.generation = state.generation;
