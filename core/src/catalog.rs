@@ -12,7 +12,10 @@ use foldhash::quality::FixedState;
 use hashbrown::HashTable;
 use smol_str::SmolStr;
 
-pub use watch::{Delivered, Delivery, Notice, Selector, SelectorSnapshot, WatchError, WatchId, WatchInfo, WatchStart};
+pub use watch::{
+    Delivered, Delivery, Notice, Selector, SelectorSnapshot, WatchError, WatchId, WatchInfo,
+    WatchStart,
+};
 
 use crate::event::{Caller, Cause};
 use crate::fault::{Fault, Faults};
@@ -202,9 +205,17 @@ impl Catalog {
         edits: impl IntoIterator<Item = Edit>,
     ) -> Result<usize, CommitError> {
         if revision <= self.revision {
-            return Err(CommitError { given: revision, held: self.revision });
+            return Err(CommitError {
+                given: revision,
+                held: self.revision,
+            });
         }
-        let why = Why { revision, time, cause: Cause::Mirrored, caller: None };
+        let why = Why {
+            revision,
+            time,
+            cause: Cause::Mirrored,
+            caller: None,
+        };
         let mut changed = 0;
         for edit in edits {
             match edit {
@@ -212,14 +223,20 @@ impl Catalog {
                     let key = ServiceKey::new(namespace, listed.instance.service_name());
                     let service = self.service_or_new(&key);
                     match self.entry(service, listed.instance.id()) {
-                        Some(entry) if self.entries[entry as usize].listed.as_ref() == Some(&listed) => continue,
+                        Some(entry)
+                            if self.entries[entry as usize].listed.as_ref() == Some(&listed) =>
+                        {
+                            continue;
+                        }
                         Some(entry) => self.replace(entry, listed, &why),
                         None => drop(self.insert(service, listed, 0, &why)),
                     }
                     changed += 1;
                 }
                 Edit::Remove(key) => {
-                    let Some(entry) = self.find(&key.namespace, &key.service, &key.id) else { continue };
+                    let Some(entry) = self.find(&key.namespace, &key.service, &key.id) else {
+                        continue;
+                    };
                     self.remove(entry, &why);
                     changed += 1;
                 }
@@ -238,13 +255,22 @@ impl Catalog {
         self.bytes += listed.size();
         let slot = &mut self.services[service as usize];
         slot.by_status[listed.instance.status() as usize] += 1;
-        let usage = self.namespaces.entry(slot.key.namespace.clone()).or_default();
+        let usage = self
+            .namespaces
+            .entry(slot.key.namespace.clone())
+            .or_default();
         usage.instances += 1;
         if slot.by_id.is_empty() {
             usage.services += 1;
             self.inhabited += 1;
         }
-        let entry = Entry { listed: Some(listed.clone()), service, hash, tag, revision: why.revision };
+        let entry = Entry {
+            listed: Some(listed.clone()),
+            service,
+            hash,
+            tag,
+            revision: why.revision,
+        };
         let at = match self.free_entries.pop() {
             Some(at) => {
                 self.entries[at as usize] = entry;
@@ -256,7 +282,9 @@ impl Catalog {
             }
         };
         let entries = &self.entries;
-        self.services[service as usize].by_id.insert_unique(spread(hash), at, |&at| spread(entries[at as usize].hash));
+        self.services[service as usize]
+            .by_id
+            .insert_unique(spread(hash), at, |&at| spread(entries[at as usize].hash));
         self.record(service, None, Some(listed), why);
         at
     }
@@ -283,14 +311,19 @@ impl Catalog {
     pub(crate) fn remove(&mut self, at: u32, why: &Why) {
         let entry = &mut self.entries[at as usize];
         let (service, hash) = (entry.service, entry.hash);
-        let Some(before) = entry.listed.take() else { return };
+        let Some(before) = entry.listed.take() else {
+            return;
+        };
         self.bytes -= before.size();
         let slot = &mut self.services[service as usize];
         slot.by_status[before.instance.status() as usize] -= 1;
         if let Ok(place) = slot.by_id.find_entry(spread(hash), |&other| other == at) {
             place.remove();
         }
-        let usage = self.namespaces.entry(slot.key.namespace.clone()).or_default();
+        let usage = self
+            .namespaces
+            .entry(slot.key.namespace.clone())
+            .or_default();
         usage.instances -= 1;
         if slot.by_id.is_empty() {
             slot.by_id = HashTable::new();
@@ -322,11 +355,14 @@ impl Catalog {
             for target in &slot.watchers {
                 self.watches.mark(target.watch);
             }
-            self.watches.mark_prefixes(&slot.key, self.faults.has(Fault::PrefixIgnored));
+            self.watches
+                .mark_prefixes(&slot.key, self.faults.has(Fault::PrefixIgnored));
         }
         self.watches.on_revision(self.revision);
         while let Some(forgotten) = self.log.forget() {
-            if let Some(service) = self.find_service(&forgotten.service.namespace, &forgotten.service.service) {
+            if let Some(service) =
+                self.find_service(&forgotten.service.namespace, &forgotten.service.service)
+            {
                 self.release(service);
             }
         }
@@ -338,7 +374,10 @@ impl Catalog {
             return service;
         }
         // Whatever happened to a service of this name before is forgotten, or it would still have its place.
-        let last = Link { revision: self.log.compacted(), number: u64::MAX };
+        let last = Link {
+            revision: self.log.compacted(),
+            number: u64::MAX,
+        };
         let service = Service {
             key: Arc::new(key.clone()),
             by_id: HashTable::new(),
@@ -362,7 +401,8 @@ impl Catalog {
             let key = &services[at as usize].key;
             service_hash(state, &key.namespace, &key.service)
         });
-        self.order.insert((key.namespace.clone(), SmolStr::new(&*key.service)), at);
+        self.order
+            .insert((key.namespace.clone(), SmolStr::new(&*key.service)), at);
         at
     }
 
@@ -377,7 +417,8 @@ impl Catalog {
         let hash = self.hash_of_service(&key.namespace, &key.service);
         if let Ok(place) = self.index.find_entry(hash, |&other| other == at) {
             place.remove();
-            self.order.remove(&(key.namespace.clone(), SmolStr::new(&*key.service)));
+            self.order
+                .remove(&(key.namespace.clone(), SmolStr::new(&*key.service)));
             self.free_services.push(at);
         }
     }
@@ -399,7 +440,9 @@ impl Catalog {
             let key = &self.services[at as usize].key;
             *key.service == *service && *key.namespace == *namespace
         };
-        self.index.find(self.hash_of_service(namespace, service), same).copied()
+        self.index
+            .find(self.hash_of_service(namespace, service), same)
+            .copied()
     }
 
     /// The entry of an instance of a service. O(1).
@@ -409,7 +452,10 @@ impl Catalog {
             let listed = self.entries[at as usize].listed.as_ref();
             listed.is_some_and(|listed| listed.instance.id_bytes() == id.as_bytes())
         };
-        self.services[service as usize].by_id.find(hash, same).copied()
+        self.services[service as usize]
+            .by_id
+            .find(hash, same)
+            .copied()
     }
 
     /// The entry of an instance. O(1).
@@ -418,7 +464,10 @@ impl Catalog {
     }
 
     pub(crate) fn listed(&self, at: u32) -> &Listed {
-        self.entries[at as usize].listed.as_ref().expect("a lease holds an entry that is there")
+        self.entries[at as usize]
+            .listed
+            .as_ref()
+            .expect("a lease holds an entry that is there")
     }
 
     pub(crate) fn service_key(&self, at: u32) -> &Arc<ServiceKey> {
@@ -441,7 +490,11 @@ impl Catalog {
     pub(crate) fn all(&self) -> impl Iterator<Item = (&Arc<ServiceKey>, Found<'_>)> {
         self.entries.iter().filter_map(|entry| {
             let listed = entry.listed.as_ref()?;
-            let found = Found { listed, revision: entry.revision, tag: entry.tag };
+            let found = Found {
+                listed,
+                revision: entry.revision,
+                tag: entry.tag,
+            };
             Some((&self.services[entry.service as usize].key, found))
         })
     }
@@ -451,7 +504,10 @@ impl Catalog {
     /// Where the catalog is: what every answer is dated with.
     #[must_use]
     pub fn cursor(&self) -> Cursor {
-        Cursor { epoch: self.epoch.clone(), revision: self.revision }
+        Cursor {
+            epoch: self.epoch.clone(),
+            revision: self.revision,
+        }
     }
 
     /// The epoch.
@@ -470,33 +526,63 @@ impl Catalog {
     #[must_use]
     pub fn get(&self, namespace: &str, service: &str, id: &str) -> Option<Found<'_>> {
         let entry = &self.entries[self.find(namespace, service, id)? as usize];
-        Some(Found { listed: entry.listed.as_ref()?, revision: entry.revision, tag: entry.tag })
+        Some(Found {
+            listed: entry.listed.as_ref()?,
+            revision: entry.revision,
+            tag: entry.tag,
+        })
     }
 
     /// The instances of a service after an id, ordered by id, at most `limit`. O(n log n) in the service's instances.
     #[must_use]
-    pub fn instances(&self, namespace: &str, service: &str, after: &str, limit: usize) -> Vec<Found<'_>> {
-        let Some(service) = self.find_service(namespace, service) else { return Vec::new() };
+    pub fn instances(
+        &self,
+        namespace: &str,
+        service: &str,
+        after: &str,
+        limit: usize,
+    ) -> Vec<Found<'_>> {
+        let Some(service) = self.find_service(namespace, service) else {
+            return Vec::new();
+        };
         let mut found: Vec<Found<'_>> = self.found(service).collect();
         if !after.is_empty() {
             found.retain(|found| found.listed.instance.id_bytes() > after.as_bytes());
         }
-        found.sort_unstable_by(|a, b| a.listed.instance.id_bytes().cmp(b.listed.instance.id_bytes()));
+        found.sort_unstable_by(|a, b| {
+            a.listed
+                .instance
+                .id_bytes()
+                .cmp(b.listed.instance.id_bytes())
+        });
         found.truncate(limit);
         found
     }
 
     fn found(&self, service: u32) -> impl Iterator<Item = Found<'_>> {
-        self.services[service as usize].by_id.iter().filter_map(|&at| {
-            let entry = &self.entries[at as usize];
-            Some(Found { listed: entry.listed.as_ref()?, revision: entry.revision, tag: entry.tag })
-        })
+        self.services[service as usize]
+            .by_id
+            .iter()
+            .filter_map(|&at| {
+                let entry = &self.entries[at as usize];
+                Some(Found {
+                    listed: entry.listed.as_ref()?,
+                    revision: entry.revision,
+                    tag: entry.tag,
+                })
+            })
     }
 
     /// The services of a namespace that have instances and this prefix, after a name, ordered by name, at most `limit`.
     /// O(log n + services passed).
     #[must_use]
-    pub fn services(&self, namespace: &Namespace, prefix: &str, after: &str, limit: usize) -> Vec<ServiceSummary> {
+    pub fn services(
+        &self,
+        namespace: &Namespace,
+        prefix: &str,
+        after: &str,
+        limit: usize,
+    ) -> Vec<ServiceSummary> {
         let from = if after >= prefix && !after.is_empty() {
             Bound::Excluded((namespace.clone(), SmolStr::new(after)))
         } else {
@@ -520,7 +606,9 @@ impl Catalog {
 
     /// The namespaces that have services, and how much is in each, ordered by name.
     pub fn namespaces(&self) -> impl Iterator<Item = (&Namespace, NamespaceUsage)> {
-        self.namespaces.iter().map(|(namespace, usage)| (namespace, *usage))
+        self.namespaces
+            .iter()
+            .map(|(namespace, usage)| (namespace, *usage))
     }
 
     /// How much is in a namespace.
@@ -577,8 +665,14 @@ impl Catalog {
     ///
     /// # Errors
     /// If some of them are forgotten.
-    pub fn history(&self, after: Revision) -> Result<impl DoubleEndedIterator<Item = &LogEntry>, Compacted> {
-        self.log.after(after).ok_or(Compacted { asked: after, first: self.log.compacted() })
+    pub fn history(
+        &self,
+        after: Revision,
+    ) -> Result<impl DoubleEndedIterator<Item = &LogEntry>, Compacted> {
+        self.log.after(after).ok_or(Compacted {
+            asked: after,
+            first: self.log.compacted(),
+        })
     }
 
     /// The instances as they were at a revision: those of one service, or of one namespace, or all.
@@ -593,14 +687,22 @@ impl Catalog {
         service: Option<&str>,
     ) -> Result<BTreeMap<Key, Listed>, Compacted> {
         let wanted = |key: &ServiceKey| {
-            namespace.is_none_or(|ns| *key.namespace == *ns) && service.is_none_or(|name| *key.service == *name)
+            namespace.is_none_or(|ns| *key.namespace == *ns)
+                && service.is_none_or(|name| *key.service == *name)
         };
-        let place = |key: &ServiceKey, id: InstanceId| Key::new(key.namespace.clone(), key.service.clone(), id);
+        let place = |key: &ServiceKey, id: InstanceId| {
+            Key::new(key.namespace.clone(), key.service.clone(), id)
+        };
         let since = self.history(revision)?;
         let mut state: BTreeMap<Key, Listed> = self
             .all()
             .filter(|(key, _)| wanted(key))
-            .map(|(key, found)| (place(key, found.listed.instance.instance_id()), found.listed.clone()))
+            .map(|(key, found)| {
+                (
+                    place(key, found.listed.instance.instance_id()),
+                    found.listed.clone(),
+                )
+            })
             .collect();
         for entry in since.rev().filter(|entry| wanted(&entry.service)) {
             let key = place(&entry.service, InstanceId::trusted(entry.id()));
@@ -617,16 +719,32 @@ impl Catalog {
     /// # Panics
     /// If it does not hold.
     pub fn assert_consistent(&self) {
-        let listed = || self.entries.iter().filter_map(|entry| Some((entry, entry.listed.as_ref()?)));
-        assert_eq!(listed().map(|(_, listed)| listed.size()).sum::<usize>(), self.bytes, "bytes of instances");
+        let listed = || {
+            self.entries
+                .iter()
+                .filter_map(|entry| Some((entry, entry.listed.as_ref()?)))
+        };
+        assert_eq!(
+            listed().map(|(_, listed)| listed.size()).sum::<usize>(),
+            self.bytes,
+            "bytes of instances"
+        );
         assert_eq!(listed().count(), self.len(), "instances");
         assert_eq!(self.log.recount(), self.log.bytes(), "bytes of the log");
-        let places: usize = self.order.values().map(|&at| self.services[at as usize].by_id.len()).sum();
+        let places: usize = self
+            .order
+            .values()
+            .map(|&at| self.services[at as usize].by_id.len())
+            .sum();
         assert_eq!(places, self.len(), "every instance is in its service");
         for (entry, listed) in listed() {
             assert!(entry.revision <= self.revision, "no change lies ahead");
             let service = &self.services[entry.service as usize];
-            assert_eq!(service.key.service.as_str(), listed.instance.service(), "an instance is in its own service");
+            assert_eq!(
+                service.key.service.as_str(),
+                listed.instance.service(),
+                "an instance is in its own service"
+            );
         }
         for &at in self.order.values() {
             let service = &self.services[at as usize];
@@ -640,10 +758,17 @@ impl Catalog {
         self.watches.assert_consistent();
     }
 
-    pub(crate) fn restore_log(&mut self, compacted: Revision, entries: impl IntoIterator<Item = LogEntry>) {
+    pub(crate) fn restore_log(
+        &mut self,
+        compacted: Revision,
+        entries: impl IntoIterator<Item = LogEntry>,
+    ) {
         self.log = self.log.emptied(compacted);
         for service in self.order.values() {
-            self.services[*service as usize].last = Link { revision: compacted, number: u64::MAX };
+            self.services[*service as usize].last = Link {
+                revision: compacted,
+                number: u64::MAX,
+            };
         }
         for mut entry in entries {
             let service = self.service_or_new(&entry.service) as usize;
@@ -696,31 +821,44 @@ impl Catalog {
     ///
     /// # Errors
     /// If there are too many; nothing was changed.
-    pub fn watch(&mut self, start: &WatchStart, caller: Arc<Caller>, now: Instant) -> Result<WatchId, WatchError> {
+    pub fn watch(
+        &mut self,
+        start: &WatchStart,
+        caller: Arc<Caller>,
+        now: Instant,
+    ) -> Result<WatchId, WatchError> {
         self.watches.check(start)?;
         let targets = watch::distinct(start).map(|(selector, since)| {
             let place = match selector {
                 Selector::Service(key) => watch::Place::Service(self.service_or_new(key)),
-                Selector::Prefix { namespace, prefix } => {
-                    watch::Place::Prefix(alloc::boxed::Box::new((namespace.clone(), prefix.clone())))
-                }
+                Selector::Prefix { namespace, prefix } => watch::Place::Prefix(
+                    alloc::boxed::Box::new((namespace.clone(), prefix.clone())),
+                ),
             };
-            let since = since.filter(|cursor| cursor.epoch == self.epoch).map(|cursor| cursor.revision);
+            let since = since
+                .filter(|cursor| cursor.epoch == self.epoch)
+                .map(|cursor| cursor.revision);
             (place, since)
         });
         let targets: Vec<_> = targets.collect();
         let id = self.watches.open(targets, caller, self.revision, now);
         for (at, service) in self.watches.services_of(id.slot()) {
             let watchers = &mut self.services[service as usize].watchers;
-            self.watches.set_position(id.slot(), at, watchers.len() as u32);
-            watchers.push(watch::Target { watch: id.slot(), at });
+            self.watches
+                .set_position(id.slot(), at, watchers.len() as u32);
+            watchers.push(watch::Target {
+                watch: id.slot(),
+                at,
+            });
         }
         Ok(id)
     }
 
     /// Closes a watch. O(selectors). Closing one that is closed does nothing.
     pub fn unwatch(&mut self, id: WatchId) {
-        let Some(places) = self.watches.close(id) else { return };
+        let Some(places) = self.watches.close(id) else {
+            return;
+        };
         for (service, position) in places {
             let watchers = &mut self.services[service as usize].watchers;
             watchers.swap_remove(position as usize);
@@ -756,7 +894,8 @@ impl Catalog {
         }
         let mut newest = None;
         for (place, since) in self.watches.targets(id) {
-            let since = since.map(|Revision(r)| Revision(r + u64::from(self.faults.has(Fault::DeltaOffByOne))));
+            let since = since
+                .map(|Revision(r)| Revision(r + u64::from(self.faults.has(Fault::DeltaOffByOne))));
             let changes = since.and_then(|since| self.changes_of(place, since));
             match changes {
                 Some((changes, latest)) => {
@@ -765,7 +904,10 @@ impl Catalog {
                 }
                 None => {
                     let (selector, instances) = self.snapshot_of(place);
-                    delivery.snapshots.push(SelectorSnapshot { selector, instances });
+                    delivery.snapshots.push(SelectorSnapshot {
+                        selector,
+                        instances,
+                    });
                 }
             }
         }
@@ -790,7 +932,9 @@ impl Catalog {
     /// log remembers; nothing if something waits to be delivered. O(1).
     #[must_use]
     pub fn poll_bookmark(&mut self, id: WatchId) -> Option<Cursor> {
-        self.watches.bookmark(id, self.revision).then(|| self.cursor())
+        self.watches
+            .bookmark(id, self.revision)
+            .then(|| self.cursor())
     }
 
     /// Tells the watchers of a namespace, or all, something that is no change. O(watches).
@@ -814,7 +958,9 @@ impl Catalog {
     /// What is known of a watch.
     #[must_use]
     pub fn watch_info(&self, id: WatchId) -> Option<WatchInfo> {
-        self.watches.info(id, |service| Arc::clone(&self.services[service as usize].key))
+        self.watches.info(id, |service| {
+            Arc::clone(&self.services[service as usize].key)
+        })
     }
 
     /// The watches there are.
@@ -840,7 +986,10 @@ impl Catalog {
         match place {
             watch::Place::Service(at) => {
                 let service = &self.services[*at as usize];
-                let mut instances: Vec<_> = self.found(*at).map(|found| delivered(service, found)).collect();
+                let mut instances: Vec<_> = self
+                    .found(*at)
+                    .map(|found| delivered(service, found))
+                    .collect();
                 instances.sort_unstable_by(by_id);
                 (Selector::Service((*service.key).clone()), instances)
             }
@@ -853,17 +1002,30 @@ impl Catalog {
                         break;
                     }
                     let begun = instances.len();
-                    instances.extend(self.found(at).map(|found| delivered(&self.services[at as usize], found)));
+                    instances.extend(
+                        self.found(at)
+                            .map(|found| delivered(&self.services[at as usize], found)),
+                    );
                     instances[begun..].sort_unstable_by(by_id);
                 }
-                (Selector::Prefix { namespace: namespace.clone(), prefix: prefix.clone() }, instances)
+                (
+                    Selector::Prefix {
+                        namespace: namespace.clone(),
+                        prefix: prefix.clone(),
+                    },
+                    instances,
+                )
             }
         }
     }
 
     /// What changed at a place after a revision, and the revision of the last change there, told or not; or nothing if
     /// that is forgotten.
-    fn changes_of(&self, place: &watch::Place, since: Revision) -> Option<(Vec<Delivered>, Option<Revision>)> {
+    fn changes_of(
+        &self,
+        place: &watch::Place,
+        since: Revision,
+    ) -> Option<(Vec<Delivered>, Option<Revision>)> {
         let forgive = self.faults.has(Fault::CompactedServesDelta);
         let mut changes = Coalescing::new(self.faults.has(Fault::DeltaLosesRemoval));
         match place {
@@ -882,9 +1044,14 @@ impl Catalog {
             }
             watch::Place::Prefix(prefix) => {
                 let (namespace, prefix) = &**prefix;
-                let since = if forgive { since.max(self.log.compacted()) } else { since };
+                let since = if forgive {
+                    since.max(self.log.compacted())
+                } else {
+                    since
+                };
                 let within = |key: &ServiceKey| {
-                    let named = key.service.starts_with(prefix.as_str()) || self.faults.has(Fault::PrefixIgnored);
+                    let named = key.service.starts_with(prefix.as_str())
+                        || self.faults.has(Fault::PrefixIgnored);
                     key.namespace == *namespace && named
                 };
                 self.log
@@ -912,17 +1079,25 @@ impl<'a> Coalescing<'a> {
     const SEARCHED: usize = 8;
 
     const fn new(lose_removals: bool) -> Self {
-        Self { met: Vec::new(), places: BTreeMap::new(), lose_removals }
+        Self {
+            met: Vec::new(),
+            places: BTreeMap::new(),
+            lose_removals,
+        }
     }
 
     fn add_older(&mut self, entry: &'a LogEntry) {
         let key = (&entry.service.service, entry.id());
         let known = if self.met.len() <= Self::SEARCHED {
-            self.met.iter().position(|(newest, _)| (&newest.service.service, newest.id()) == key)
+            self.met
+                .iter()
+                .position(|(newest, _)| (&newest.service.service, newest.id()) == key)
         } else {
             if self.places.is_empty() {
                 let places = self.met.iter().enumerate();
-                self.places = places.map(|(at, (newest, _))| ((&newest.service.service, newest.id()), at)).collect();
+                self.places = places
+                    .map(|(at, (newest, _))| ((&newest.service.service, newest.id()), at))
+                    .collect();
             }
             self.places.get(&key).copied()
         };
@@ -954,6 +1129,9 @@ impl<'a> Coalescing<'a> {
                 cause: Some(entry.cause),
             })
         };
-        (self.met.into_iter().rev().filter_map(delivered).collect(), newest)
+        (
+            self.met.into_iter().rev().filter_map(delivered).collect(),
+            newest,
+        )
     }
 }

@@ -50,19 +50,27 @@ impl EndpointParts<'_> {
 #[non_exhaustive]
 pub enum EndpointError {
     /// There is no `scheme://`.
-    #[error("endpoint has no scheme: write it as scheme://host:port, for example http://10.0.0.5:8000")]
+    #[error(
+        "endpoint has no scheme: write it as scheme://host:port, for example http://10.0.0.5:8000"
+    )]
     Scheme,
     /// The scheme is not a letter followed by letters, digits, `+`, `-` or `.`.
-    #[error("endpoint's scheme has a character that a scheme cannot have: use letters, digits, '+', '-' and '.'")]
+    #[error(
+        "endpoint's scheme has a character that a scheme cannot have: use letters, digits, '+', '-' and '.'"
+    )]
     SchemeCharacter,
     /// There is a user name before the host.
-    #[error("endpoint has user information before the host: remove it, everyone can read an endpoint")]
+    #[error(
+        "endpoint has user information before the host: remove it, everyone can read an endpoint"
+    )]
     UserInfo,
     /// The host is empty.
     #[error("endpoint has no host: name the address that others can reach")]
     Host,
     /// The host has a character that a host cannot have.
-    #[error("endpoint's host has a character that a host cannot have: use a name, an IPv4 address, or an IPv6 address in brackets")]
+    #[error(
+        "endpoint's host has a character that a host cannot have: use a name, an IPv4 address, or an IPv6 address in brackets"
+    )]
     HostCharacter,
     /// An IPv6 address is not in brackets, or the brackets hold something else.
     #[error("endpoint's IPv6 host must be an address in brackets, as in grpc://[2001:db8::1]:9000")]
@@ -111,7 +119,9 @@ fn parse(text: &str) -> Result<EndpointParts<'_>, EndpointError> {
     let Some((first, others)) = scheme.as_bytes().split_first() else {
         return Err(EndpointError::Scheme);
     };
-    let tail_fits = others.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'));
+    let tail_fits = others
+        .iter()
+        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'));
     if !first.is_ascii_alphabetic() || !tail_fits {
         return Err(EndpointError::SchemeCharacter);
     }
@@ -137,7 +147,10 @@ fn parse(text: &str) -> Result<EndpointParts<'_>, EndpointError> {
             if host.is_empty() {
                 return Err(EndpointError::Host);
             }
-            if !host.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | '~')) {
+            if !host
+                .chars()
+                .all(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | '~'))
+            {
                 return Err(EndpointError::HostCharacter);
             }
             (host, port)
@@ -148,7 +161,12 @@ fn parse(text: &str) -> Result<EndpointParts<'_>, EndpointError> {
         return Err(EndpointError::Port);
     }
     match port.parse::<u16>() {
-        Ok(port) if port > 0 => Ok(EndpointParts { scheme, host, port, rest }),
+        Ok(port) if port > 0 => Ok(EndpointParts {
+            scheme,
+            host,
+            port,
+            rest,
+        }),
         _ => Err(EndpointError::Port),
     }
 }
@@ -159,14 +177,18 @@ fn check_ipv6(text: &str) -> Result<(), EndpointError> {
         None => text,
         Some((address, zone)) => {
             let zone = zone.strip_prefix("25").ok_or(EndpointError::Ipv6)?;
-            let zone_fits = zone.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'~'));
+            let zone_fits = zone
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'~'));
             if zone.is_empty() || !zone_fits {
                 return Err(EndpointError::Ipv6);
             }
             address
         }
     };
-    core::net::Ipv6Addr::from_str(address).map(drop).map_err(|_| EndpointError::Ipv6)
+    core::net::Ipv6Addr::from_str(address)
+        .map(drop)
+        .map_err(|_| EndpointError::Ipv6)
 }
 
 impl fmt::Display for Endpoint {
@@ -197,6 +219,8 @@ impl<'de> Deserialize<'de> for Endpoint {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     fn parts(text: &str) -> Result<(&str, &str, u16, &str), EndpointError> {
         parse(text).map(|p| (p.scheme, p.host, p.port, p.rest))
@@ -204,11 +228,23 @@ mod tests {
 
     #[test]
     fn an_endpoint_keeps_scheme_host_port_path_and_query() {
-        assert_eq!(parts("grpc://10.0.0.5:9000"), Ok(("grpc", "10.0.0.5", 9000, "")));
-        assert_eq!(parts("https://h.example:443/a/b?c=d#e"), Ok(("https", "h.example", 443, "/a/b?c=d#e")));
+        assert_eq!(
+            parts("grpc://10.0.0.5:9000"),
+            Ok(("grpc", "10.0.0.5", 9000, ""))
+        );
+        assert_eq!(
+            parts("https://h.example:443/a/b?c=d#e"),
+            Ok(("https", "h.example", 443, "/a/b?c=d#e"))
+        );
         assert_eq!(parts("grpc://[::1]:9000"), Ok(("grpc", "::1", 9000, "")));
-        assert_eq!(parts("grpc://[fe80::1%25eth0]:1"), Ok(("grpc", "fe80::1%25eth0", 1, "")));
-        assert_eq!(parts("http://1.2.3.4:9000?a=1&b=2"), Ok(("http", "1.2.3.4", 9000, "?a=1&b=2")));
+        assert_eq!(
+            parts("grpc://[fe80::1%25eth0]:1"),
+            Ok(("grpc", "fe80::1%25eth0", 1, ""))
+        );
+        assert_eq!(
+            parts("http://1.2.3.4:9000?a=1&b=2"),
+            Ok(("http", "1.2.3.4", 9000, "?a=1&b=2"))
+        );
     }
 
     #[test]

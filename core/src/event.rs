@@ -189,7 +189,10 @@ impl EventKind {
             | Self::Evicted { subject, .. }
             | Self::Overlaid { subject, .. }
             | Self::OverlayCleared { subject, .. } => Some(subject),
-            Self::Stalled { .. } | Self::Settled | Self::AlarmRaised(_) | Self::AlarmEnded { .. } => None,
+            Self::Stalled { .. }
+            | Self::Settled
+            | Self::AlarmRaised(_)
+            | Self::AlarmEnded { .. } => None,
         }
     }
 }

@@ -24,7 +24,9 @@ mod rng;
 pub mod set;
 mod time;
 
-pub use catalog::{Catalog, Delivered, Delivery, Notice, Selector, WatchError, WatchId, WatchStart};
+pub use catalog::{
+    Catalog, Delivered, Delivery, Notice, Selector, WatchError, WatchId, WatchStart,
+};
 pub use config::Config;
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::{OperatorError, RegisterError, RestoreError, UpdateError};

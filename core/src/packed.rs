@@ -166,17 +166,26 @@ impl<'de> Deserialize<'de> for Instance {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     fn instance(id: &str, name: &str) -> ServiceInstance {
-        ServiceInstance::new(ServiceName::new(name).unwrap(), InstanceId::new(id).unwrap())
+        ServiceInstance::new(
+            ServiceName::new(name).unwrap(),
+            InstanceId::new(id).unwrap(),
+        )
     }
 
     #[test]
     fn id_and_name_are_found_whether_json_escapes_them_or_not() {
         for id in ["a", "a<b", "\"", "é\u{2028}", "x\\"] {
             for name in ["web", "a&b", "支付", "\\\"", "\","] {
-                let packed = Instance::pack(&instance(id, name).with_metadata("status", "draining"));
-                assert_eq!((packed.id(), packed.service(), packed.status()), (id, name, Status::Draining));
+                let packed =
+                    Instance::pack(&instance(id, name).with_metadata("status", "draining"));
+                assert_eq!(
+                    (packed.id(), packed.service(), packed.status()),
+                    (id, name, Status::Draining)
+                );
                 assert_eq!(packed.decode().to_json(), packed.json());
             }
         }
@@ -184,8 +193,12 @@ mod tests {
 
     #[test]
     fn packing_unpacks_to_the_same_instance_and_equal_instances_pack_equally() {
-        let one = instance("a", "web").with_metadata("x", "1").with_metadata("y", "2");
-        let other = instance("a", "web").with_metadata("y", "2").with_metadata("x", "1");
+        let one = instance("a", "web")
+            .with_metadata("x", "1")
+            .with_metadata("y", "2");
+        let other = instance("a", "web")
+            .with_metadata("y", "2")
+            .with_metadata("x", "1");
         assert_eq!(Instance::pack(&one).decode(), one);
         assert_eq!(Instance::pack(&one), Instance::pack(&other));
         assert_ne!(Instance::pack(&one), Instance::pack(&instance("a", "web")));
@@ -195,9 +208,19 @@ mod tests {
     fn the_total_limit_counts_the_json() {
         let fits = instance("a", "web");
         let len = fits.to_json().len();
-        let limits = InstanceLimits { total: len, ..InstanceLimits::default() };
+        let limits = InstanceLimits {
+            total: len,
+            ..InstanceLimits::default()
+        };
         assert!(Instance::new(&fits, &limits).is_ok());
         let error = Instance::new(&fits.with_version("1"), &limits).unwrap_err();
-        assert_eq!(error, InstanceError::Limit { field: "instance".into(), len: len + 1, limit: len });
+        assert_eq!(
+            error,
+            InstanceError::Limit {
+                field: "instance".into(),
+                len: len + 1,
+                limit: len
+            }
+        );
     }
 }

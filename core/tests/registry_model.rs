@@ -23,9 +23,21 @@ fn whatever_went_wrong_once_goes_right() {
 }
 
 fn cases() -> ProptestConfig {
-    let native = if cfg!(target_family = "wasm") { 60 } else { 1_000 };
-    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(native);
-    ProptestConfig { cases, max_shrink_iters: 20_000, failure_persistence: None, ..ProptestConfig::default() }
+    let native = if cfg!(target_family = "wasm") {
+        60
+    } else {
+        1_000
+    };
+    let cases = std::env::var("PROPTEST_CASES")
+        .ok()
+        .and_then(|cases| cases.parse().ok())
+        .unwrap_or(native);
+    ProptestConfig {
+        cases,
+        max_shrink_iters: 20_000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
 }
 
 #[test]
@@ -39,7 +51,9 @@ fn the_registry_does_what_the_model_does() {
     });
     match result {
         Ok(()) => {}
-        Err(TestError::Fail(reason, (variant, ops))) => panic!("{reason}, in configuration {variant}, after {ops:?}"),
+        Err(TestError::Fail(reason, (variant, ops))) => {
+            panic!("{reason}, in configuration {variant}, after {ops:?}")
+        }
         Err(error) => panic!("{error}"),
     }
 }

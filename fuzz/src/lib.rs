@@ -7,7 +7,8 @@ mod model;
 
 use periplus_core::registry::State;
 use periplus_core::{
-    Config, Cursor, Endpoint, Instance, InstanceId, InstanceLimits, Instant, Lease, Registry, ServiceInstance, WallTime,
+    Config, Cursor, Endpoint, Instance, InstanceId, InstanceLimits, Instant, Lease, Registry,
+    ServiceInstance, WallTime,
 };
 
 /// A target: its name, and what it does with bytes.
@@ -28,12 +29,21 @@ pub fn registry_ops(bytes: &[u8]) {
 
 /// A document from any registry: whatever is read is written so that it is read the same again.
 pub fn instance_json(bytes: &[u8]) {
-    let Ok(instance) = ServiceInstance::from_json(bytes) else { return };
+    let Ok(instance) = ServiceInstance::from_json(bytes) else {
+        return;
+    };
     let json = instance.to_json();
-    assert_eq!(ServiceInstance::from_json(&json).as_ref(), Ok(&instance), "what is written is read the same");
+    assert_eq!(
+        ServiceInstance::from_json(&json).as_ref(),
+        Ok(&instance),
+        "what is written is read the same"
+    );
     let packed = Instance::pack(&instance);
     assert_eq!(packed.json(), json);
-    assert_eq!((packed.id(), packed.service()), (instance.id.as_str(), instance.name.as_str()));
+    assert_eq!(
+        (packed.id(), packed.service()),
+        (instance.id.as_str(), instance.name.as_str())
+    );
     assert_eq!(packed.status(), instance.status());
     if let Ok(packed) = Instance::new(&instance, &InstanceLimits::default()) {
         assert!(packed.json().len() <= InstanceLimits::default().total);
@@ -45,7 +55,9 @@ pub fn texts(bytes: &[u8]) {
     if let Ok(lease) = Lease::parse(bytes) {
         assert_eq!(lease.to_text(), bytes, "a lease has one text");
     }
-    let Ok(text) = core::str::from_utf8(bytes) else { return };
+    let Ok(text) = core::str::from_utf8(bytes) else {
+        return;
+    };
     if let Ok(endpoint) = Endpoint::new(text) {
         let parts = endpoint.parts().expect("it was just parsed");
         assert!(!parts.host.is_empty() && parts.port > 0 && !parts.scheme.is_empty());
@@ -54,19 +66,31 @@ pub fn texts(bytes: &[u8]) {
         assert_eq!(id.as_str(), text);
     }
     if let Ok(cursor) = text.parse::<Cursor>() {
-        assert_eq!(cursor.to_string().parse(), Ok(cursor), "a cursor is read as it is written");
+        assert_eq!(
+            cursor.to_string().parse(),
+            Ok(cursor),
+            "a cursor is read as it is written"
+        );
     }
 }
 
 /// A state from a disk: it is refused, or the registry that comes of it is sound.
 pub fn restore(bytes: &[u8]) {
-    let Ok(state) = serde_json::from_slice::<State>(bytes) else { return };
+    let Ok(state) = serde_json::from_slice::<State>(bytes) else {
+        return;
+    };
     let config = Config::default();
     let now = Instant::from_micros(1);
-    let Ok(mut registry) = Registry::restore(config, [1; 32], &state, None, now, WallTime(0)) else { return };
+    let Ok(mut registry) = Registry::restore(config, [1; 32], &state, None, now, WallTime(0))
+    else {
+        return;
+    };
     while let Some(at) = registry.poll_timeout() {
         registry.handle_timeout(at);
         while registry.poll_event().is_some() {}
     }
-    assert!(registry.catalog().is_empty(), "nobody renews, so everything ends");
+    assert!(
+        registry.catalog().is_empty(),
+        "nobody renews, so everything ends"
+    );
 }

@@ -18,7 +18,11 @@ pub(super) struct Ended {
 
 impl Ended {
     pub(super) fn new(limit: usize, hash_seed: u64) -> Self {
-        Self { latest: HashMap::with_hasher(FixedState::with_seed(hash_seed)), order: VecDeque::new(), limit }
+        Self {
+            latest: HashMap::with_hasher(FixedState::with_seed(hash_seed)),
+            order: VecDeque::new(),
+            limit,
+        }
     }
 
     /// Everything that this holder sent for this instance up to the sequence is over. O(1).
@@ -55,7 +59,10 @@ impl Ended {
 
     /// As plain data, the longest ago first.
     pub(super) fn export(&self) -> Vec<(u128, u64)> {
-        self.order.iter().map(|holder| (*holder, self.latest[holder])).collect()
+        self.order
+            .iter()
+            .map(|holder| (*holder, self.latest[holder]))
+            .collect()
     }
 
     pub(super) fn restore(&mut self, ended: &[(u128, u64)]) {
@@ -72,9 +79,13 @@ fn holder(instance: [&str; 3], incarnation: u128) -> u128 {
         for chunk in name.as_bytes().chunks(8) {
             let mut word = [0; 8];
             word[..chunk.len()].copy_from_slice(chunk);
-            hash = (hash ^ u64::from_le_bytes(word)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+            hash = (hash ^ u64::from_le_bytes(word))
+                .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+                .rotate_left(29);
         }
-        hash = (hash ^ name.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+        hash = (hash ^ name.len() as u64)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            .rotate_left(29);
     }
     incarnation ^ u128::from(hash).wrapping_mul(0x0001_0000_0000_0001_0000_0000_0000_0001)
 }

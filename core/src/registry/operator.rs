@@ -39,7 +39,10 @@ pub struct Overlay {
 
 impl Overlay {
     pub(super) fn patch(&self) -> Patch {
-        Patch { metadata: self.metadata.clone(), ..Patch::default() }
+        Patch {
+            metadata: self.metadata.clone(),
+            ..Patch::default()
+        }
     }
 }
 
@@ -61,7 +64,11 @@ pub(super) struct Blocks {
 
 impl Blocks {
     pub(super) const fn new(limit: usize) -> Self {
-        Self { by_key: BTreeMap::new(), by_time: BTreeSet::new(), limit }
+        Self {
+            by_key: BTreeMap::new(),
+            by_time: BTreeSet::new(),
+            limit,
+        }
     }
 
     /// How long an instance is still blocked, and why. O(log n).
@@ -81,7 +88,14 @@ impl Blocks {
     fn check(&mut self, key: &Key, now: Instant) -> Result<(), LimitReached> {
         self.forget(now);
         let full = self.by_key.len() >= self.limit && !self.by_key.contains_key(key);
-        if full { Err(LimitReached { limit: "blocks", value: self.limit }) } else { Ok(()) }
+        if full {
+            Err(LimitReached {
+                limit: "blocks",
+                value: self.limit,
+            })
+        } else {
+            Ok(())
+        }
     }
 
     pub(super) fn insert(&mut self, key: Key, block: BlockInfo) {
@@ -134,19 +148,33 @@ impl Registry {
         let old = self.overlays.get(key);
         let limit = self.config.limits.overlays;
         if old.is_none() && self.overlays.len() >= limit {
-            return Err(OperatorError::Limit(LimitReached { limit: "overlays", value: limit }));
+            return Err(OperatorError::Limit(LimitReached {
+                limit: "overlays",
+                value: limit,
+            }));
         }
         let mut metadata = old.map(|old| old.metadata.clone()).unwrap_or_default();
-        metadata.extend(patch.metadata.iter().map(|(key, value)| (key.clone(), value.clone())));
+        metadata.extend(
+            patch
+                .metadata
+                .iter()
+                .map(|(key, value)| (key.clone(), value.clone())),
+        );
         let base = self.base(entry).clone();
-        let overlay =
-            Overlay { metadata, reason: reason.clone(), caller: Arc::clone(caller), time: self.wall(), base: Some(base) };
-        self.lay_over(entry, key, Some(overlay), Cause::Overlaid, caller).inspect(|&changed| {
-            if changed {
-                let subject = self.subject(entry);
-                self.emit(EventKind::Overlaid { subject, reason }, Some(caller));
-            }
-        })
+        let overlay = Overlay {
+            metadata,
+            reason: reason.clone(),
+            caller: Arc::clone(caller),
+            time: self.wall(),
+            base: Some(base),
+        };
+        self.lay_over(entry, key, Some(overlay), Cause::Overlaid, caller)
+            .inspect(|&changed| {
+                if changed {
+                    let subject = self.subject(entry);
+                    self.emit(EventKind::Overlaid { subject, reason }, Some(caller));
+                }
+            })
     }
 
     /// Takes off what lies over an instance: some metadata keys, or everything. Returns whether anything visible
@@ -163,7 +191,11 @@ impl Registry {
         now: Instant,
     ) -> Result<bool, OperatorError> {
         self.advance(now);
-        let mut overlay = self.overlays.get(key).cloned().ok_or(OperatorError::NotFound)?;
+        let mut overlay = self
+            .overlays
+            .get(key)
+            .cloned()
+            .ok_or(OperatorError::NotFound)?;
         match only {
             Some(only) => overlay.metadata.retain(|key, _| !only.contains(key)),
             None => overlay.metadata.clear(),
@@ -176,12 +208,13 @@ impl Registry {
             }
             return Ok(false);
         };
-        self.lay_over(entry, key, left, Cause::OverlayCleared, caller).inspect(|&changed| {
-            if changed {
-                let subject = self.subject(entry);
-                self.emit(EventKind::OverlayCleared { subject, reason }, Some(caller));
-            }
-        })
+        self.lay_over(entry, key, left, Cause::OverlayCleared, caller)
+            .inspect(|&changed| {
+                if changed {
+                    let subject = self.subject(entry);
+                    self.emit(EventKind::OverlayCleared { subject, reason }, Some(caller));
+                }
+            })
     }
 
     fn lay_over(
@@ -198,8 +231,12 @@ impl Registry {
             None => base.clone(),
         };
         let before = self.catalog.listed(entry);
-        let listed = Listed { instance, ttl_ms: before.ttl_ms };
-        self.check_bytes(listed.size(), before.size()).map_err(OperatorError::Limit)?;
+        let listed = Listed {
+            instance,
+            ttl_ms: before.ttl_ms,
+        };
+        self.check_bytes(listed.size(), before.size())
+            .map_err(OperatorError::Limit)?;
         match overlay {
             Some(overlay) => drop(self.overlays.insert(key.clone(), overlay)),
             None => drop(self.overlays.remove(key)),
@@ -227,12 +264,18 @@ impl Registry {
         }
         if let Some(given) = block_for {
             if given > LONGEST_BLOCK {
-                return Err(OperatorError::BlockTooLong { given, limit: LONGEST_BLOCK });
+                return Err(OperatorError::BlockTooLong {
+                    given,
+                    limit: LONGEST_BLOCK,
+                });
             }
             self.blocks.check(key, now).map_err(OperatorError::Limit)?;
         }
         if let Some(span) = block_for.filter(|_| !self.config.faults.has(Fault::BlockForgotten)) {
-            let block = BlockInfo { until: now.saturating_add(span), reason: reason.clone() };
+            let block = BlockInfo {
+                until: now.saturating_add(span),
+                reason: reason.clone(),
+            };
             self.blocks.insert(key.clone(), block);
         }
         if let Some(entry) = entry {
@@ -250,7 +293,10 @@ impl Registry {
 
     /// The instances that may not register for a time, ordered by key.
     pub fn blocks(&self) -> Vec<(&Key, &BlockInfo)> {
-        self.blocks.iter().filter(|(_, block)| block.until > self.now).collect()
+        self.blocks
+            .iter()
+            .filter(|(_, block)| block.until > self.now)
+            .collect()
     }
 
     fn find(&self, key: &Key) -> Option<u32> {
@@ -264,7 +310,11 @@ impl Registry {
     }
 
     pub(super) fn overlay_of(&self, entry: u32) -> Option<&Overlay> {
-        if self.overlays.is_empty() { None } else { self.overlays.get(&self.key_of(entry)) }
+        if self.overlays.is_empty() {
+            None
+        } else {
+            self.overlays.get(&self.key_of(entry))
+        }
     }
 
     pub(super) fn overlay_of_mut(&mut self, entry: u32) -> Option<&mut Overlay> {
@@ -277,7 +327,9 @@ impl Registry {
 
     /// How the holder registered the instance.
     pub(super) fn base(&self, entry: u32) -> &Instance {
-        let overlay = self.overlay_of(entry).and_then(|overlay| overlay.base.as_ref());
+        let overlay = self
+            .overlay_of(entry)
+            .and_then(|overlay| overlay.base.as_ref());
         overlay.unwrap_or_else(|| &self.catalog.listed(entry).instance)
     }
 
@@ -288,14 +340,29 @@ impl Registry {
     }
 
     /// How a registration will be listed: under whatever lies over its id.
-    pub(super) fn overlaid(&self, request: &Register, ttl: Duration) -> Result<Listed, RegisterError> {
+    pub(super) fn overlaid(
+        &self,
+        request: &Register,
+        ttl: Duration,
+    ) -> Result<Listed, RegisterError> {
         let ttl_ms = u32::try_from(ttl.as_millis()).unwrap_or(u32::MAX);
         if self.overlays.is_empty() || self.config.faults.has(Fault::OverlayLost) {
-            return Ok(Listed { instance: request.instance.clone(), ttl_ms });
+            return Ok(Listed {
+                instance: request.instance.clone(),
+                ttl_ms,
+            });
         }
-        let (service, id) = (request.instance.service_name(), request.instance.instance_id());
-        let instance = match self.overlays.get(&Key::new(request.namespace.clone(), service, id)) {
-            Some(overlay) => request.instance.patched(&overlay.patch(), &self.config.limits.instance)?,
+        let (service, id) = (
+            request.instance.service_name(),
+            request.instance.instance_id(),
+        );
+        let instance = match self
+            .overlays
+            .get(&Key::new(request.namespace.clone(), service, id))
+        {
+            Some(overlay) => request
+                .instance
+                .patched(&overlay.patch(), &self.config.limits.instance)?,
             None => request.instance.clone(),
         };
         Ok(Listed { instance, ttl_ms })
