@@ -71,11 +71,7 @@ pub struct TtlLimits {
 
 impl Default for TtlLimits {
     fn default() -> Self {
-        Self {
-            min: Duration::from_secs(3),
-            default: Duration::from_secs(30),
-            max: Duration::from_secs(24 * 3600),
-        }
+        Self { min: Duration::from_secs(3), default: Duration::from_secs(30), max: Duration::from_secs(24 * 3600) }
     }
 }
 
@@ -105,12 +101,7 @@ pub struct AlarmConfig {
 
 impl Default for AlarmConfig {
     fn default() -> Self {
-        Self {
-            share: 15,
-            window: Duration::from_secs(60),
-            minimum: 10,
-            hold: Duration::ZERO,
-        }
+        Self { share: 15, window: Duration::from_secs(60), minimum: 10, hold: Duration::ZERO }
     }
 }
 

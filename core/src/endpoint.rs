@@ -50,19 +50,13 @@ impl EndpointParts<'_> {
 #[non_exhaustive]
 pub enum EndpointError {
     /// There is no `scheme://`.
-    #[error(
-        "endpoint has no scheme: write it as scheme://host:port, for example http://10.0.0.5:8000"
-    )]
+    #[error("endpoint has no scheme: write it as scheme://host:port, for example http://10.0.0.5:8000")]
     Scheme,
     /// The scheme is not a letter followed by letters, digits, `+`, `-` or `.`.
-    #[error(
-        "endpoint's scheme has a character that a scheme cannot have: use letters, digits, '+', '-' and '.'"
-    )]
+    #[error("endpoint's scheme has a character that a scheme cannot have: use letters, digits, '+', '-' and '.'")]
     SchemeCharacter,
     /// There is a user name before the host.
-    #[error(
-        "endpoint has user information before the host: remove it, everyone can read an endpoint"
-    )]
+    #[error("endpoint has user information before the host: remove it, everyone can read an endpoint")]
     UserInfo,
     /// The host is empty.
     #[error("endpoint has no host: name the address that others can reach")]
@@ -119,9 +113,7 @@ fn parse(text: &str) -> Result<EndpointParts<'_>, EndpointError> {
     let Some((first, others)) = scheme.as_bytes().split_first() else {
         return Err(EndpointError::Scheme);
     };
-    let tail_fits = others
-        .iter()
-        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'));
+    let tail_fits = others.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'));
     if !first.is_ascii_alphabetic() || !tail_fits {
         return Err(EndpointError::SchemeCharacter);
     }
@@ -147,10 +139,7 @@ fn parse(text: &str) -> Result<EndpointParts<'_>, EndpointError> {
             if host.is_empty() {
                 return Err(EndpointError::Host);
             }
-            if !host
-                .chars()
-                .all(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | '~'))
-            {
+            if !host.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | '~')) {
                 return Err(EndpointError::HostCharacter);
             }
             (host, port)
@@ -161,12 +150,7 @@ fn parse(text: &str) -> Result<EndpointParts<'_>, EndpointError> {
         return Err(EndpointError::Port);
     }
     match port.parse::<u16>() {
-        Ok(port) if port > 0 => Ok(EndpointParts {
-            scheme,
-            host,
-            port,
-            rest,
-        }),
+        Ok(port) if port > 0 => Ok(EndpointParts { scheme, host, port, rest }),
         _ => Err(EndpointError::Port),
     }
 }
@@ -177,18 +161,14 @@ fn check_ipv6(text: &str) -> Result<(), EndpointError> {
         None => text,
         Some((address, zone)) => {
             let zone = zone.strip_prefix("25").ok_or(EndpointError::Ipv6)?;
-            let zone_fits = zone
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'~'));
+            let zone_fits = zone.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'~'));
             if zone.is_empty() || !zone_fits {
                 return Err(EndpointError::Ipv6);
             }
             address
         }
     };
-    core::net::Ipv6Addr::from_str(address)
-        .map(drop)
-        .map_err(|_| EndpointError::Ipv6)
+    core::net::Ipv6Addr::from_str(address).map(drop).map_err(|_| EndpointError::Ipv6)
 }
 
 impl fmt::Display for Endpoint {
@@ -228,23 +208,11 @@ mod tests {
 
     #[test]
     fn an_endpoint_keeps_scheme_host_port_path_and_query() {
-        assert_eq!(
-            parts("grpc://10.0.0.5:9000"),
-            Ok(("grpc", "10.0.0.5", 9000, ""))
-        );
-        assert_eq!(
-            parts("https://h.example:443/a/b?c=d#e"),
-            Ok(("https", "h.example", 443, "/a/b?c=d#e"))
-        );
+        assert_eq!(parts("grpc://10.0.0.5:9000"), Ok(("grpc", "10.0.0.5", 9000, "")));
+        assert_eq!(parts("https://h.example:443/a/b?c=d#e"), Ok(("https", "h.example", 443, "/a/b?c=d#e")));
         assert_eq!(parts("grpc://[::1]:9000"), Ok(("grpc", "::1", 9000, "")));
-        assert_eq!(
-            parts("grpc://[fe80::1%25eth0]:1"),
-            Ok(("grpc", "fe80::1%25eth0", 1, ""))
-        );
-        assert_eq!(
-            parts("http://1.2.3.4:9000?a=1&b=2"),
-            Ok(("http", "1.2.3.4", 9000, "?a=1&b=2"))
-        );
+        assert_eq!(parts("grpc://[fe80::1%25eth0]:1"), Ok(("grpc", "fe80::1%25eth0", 1, "")));
+        assert_eq!(parts("http://1.2.3.4:9000?a=1&b=2"), Ok(("http", "1.2.3.4", 9000, "?a=1&b=2")));
     }
 
     #[test]

@@ -29,14 +29,10 @@ pub enum RegisterError {
         reason: SmolStr,
     },
     /// The holder has given this command up before it arrived.
-    #[error(
-        "this registration was given up by a later command: send a new one with a higher sequence"
-    )]
+    #[error("this registration was given up by a later command: send a new one with a higher sequence")]
     Ended,
     /// `reclaim` is too large.
-    #[error(
-        "reclaim is {given}, the limit is {limit}: send the generation that the registration was answered with"
-    )]
+    #[error("reclaim is {given}, the limit is {limit}: send the generation that the registration was answered with")]
     Generation {
         /// What was given.
         given: u64,

@@ -189,10 +189,7 @@ impl EventKind {
             | Self::Evicted { subject, .. }
             | Self::Overlaid { subject, .. }
             | Self::OverlayCleared { subject, .. } => Some(subject),
-            Self::Stalled { .. }
-            | Self::Settled
-            | Self::AlarmRaised(_)
-            | Self::AlarmEnded { .. } => None,
+            Self::Stalled { .. } | Self::Settled | Self::AlarmRaised(_) | Self::AlarmEnded { .. } => None,
         }
     }
 }

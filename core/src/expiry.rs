@@ -35,16 +35,8 @@ pub(crate) struct ExpiryQueue {
 
 impl ExpiryQueue {
     pub(crate) fn new() -> Self {
-        let buckets = array::from_fn(|_| Bucket {
-            earliest: u64::MAX,
-            entries: Vec::new(),
-        });
-        Self {
-            buckets,
-            filled: 0,
-            asked: 0,
-            len: 0,
-        }
+        let buckets = array::from_fn(|_| Bucket { earliest: u64::MAX, entries: Vec::new() });
+        Self { buckets, filled: 0, asked: 0, len: 0 }
     }
 
     /// O(1).
@@ -59,12 +51,7 @@ impl ExpiryQueue {
 
     /// Takes every entry whose armed time has come, and asks of each for its present deadline: `None` if there is
     /// nothing to expire any more. Entries not due are armed again. Appends the due ones in no particular order.
-    pub(crate) fn take_due(
-        &mut self,
-        now: u64,
-        deadline: impl Fn(&Armed) -> Option<u64>,
-        due: &mut Vec<Armed>,
-    ) {
+    pub(crate) fn take_due(&mut self, now: u64, deadline: impl Fn(&Armed) -> Option<u64>, due: &mut Vec<Armed>) {
         let mut begun = Vec::new();
         for at in ones(self.filled) {
             let bucket = &mut self.buckets[at];
@@ -94,12 +81,7 @@ impl ExpiryQueue {
             bucket.entries.retain(&mut keep);
             bucket.entries.shrink_to_fit();
             self.len += bucket.entries.len();
-            bucket.earliest = bucket
-                .entries
-                .iter()
-                .map(|armed| armed.at)
-                .min()
-                .unwrap_or(u64::MAX);
+            bucket.earliest = bucket.entries.iter().map(|armed| armed.at).min().unwrap_or(u64::MAX);
             if bucket.entries.is_empty() {
                 self.filled &= !(1 << at);
             }
@@ -134,11 +116,7 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     fn armed(at: u64, slot: u32) -> Armed {
-        Armed {
-            at,
-            slot,
-            generation: 0,
-        }
+        Armed { at, slot, generation: 0 }
     }
 
     #[test]
@@ -152,11 +130,7 @@ mod tests {
             let mut due = vec![];
             queue.take_due(now, |a| Some(a.at), &mut due);
             assert!(due.iter().all(|a| a.at <= now), "{now}: {due:?}");
-            assert!(
-                queue.next().is_none_or(|next| next > now),
-                "{now}: {:?}",
-                queue.next()
-            );
+            assert!(queue.next().is_none_or(|next| next > now), "{now}: {:?}", queue.next());
         }
         assert_eq!((queue.len(), queue.next()), (0, None));
     }

@@ -81,11 +81,7 @@ impl Faults {
     /// One planted bug. Without the feature `planted-faults`: none.
     #[must_use]
     pub const fn only(fault: Fault) -> Self {
-        Self(if cfg!(feature = "planted-faults") {
-            1 << fault as u32
-        } else {
-            0
-        })
+        Self(if cfg!(feature = "planted-faults") { 1 << fault as u32 } else { 0 })
     }
 
     /// Whether this bug is planted.

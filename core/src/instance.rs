@@ -42,13 +42,7 @@ impl ServiceInstance {
     /// An instance without version, metadata or endpoints.
     #[must_use]
     pub const fn new(name: ServiceName, id: InstanceId) -> Self {
-        Self {
-            id,
-            name,
-            version: SmolStr::new_static(""),
-            metadata: BTreeMap::new(),
-            endpoints: Vec::new(),
-        }
+        Self { id, name, version: SmolStr::new_static(""), metadata: BTreeMap::new(), endpoints: Vec::new() }
     }
 
     /// Adds an endpoint.
@@ -89,9 +83,7 @@ impl ServiceInstance {
     /// The status that the metadata says; without one, or with one of another vocabulary, [`Status::Up`].
     #[must_use]
     pub fn status(&self) -> Status {
-        self.metadata
-            .get(STATUS)
-            .map_or(Status::Up, |text| Status::from_metadata(text))
+        self.metadata.get(STATUS).map_or(Status::Up, |text| Status::from_metadata(text))
     }
 
     /// Reads an instance as Kratos would, from one JSON document.
@@ -100,9 +92,7 @@ impl ServiceInstance {
     /// Where Kratos fails, and where Kratos would hold an instance that nobody can name: without id or name.
     pub fn from_json(bytes: &[u8]) -> Result<Self, InstanceError> {
         let document: Document =
-            serde_json::from_slice(bytes).map_err(|error| InstanceError::Json {
-                problem: error.to_string(),
-            })?;
+            serde_json::from_slice(bytes).map_err(|error| InstanceError::Json { problem: error.to_string() })?;
         Self::from_document(document).map_err(InstanceError::Name)
     }
 
@@ -131,11 +121,7 @@ impl ServiceInstance {
             name: ServiceName::new(document.name)?,
             version: document.version.into(),
             metadata: document.metadata,
-            endpoints: document
-                .endpoints
-                .into_iter()
-                .map(Endpoint::foreign)
-                .collect(),
+            endpoints: document.endpoints.into_iter().map(Endpoint::foreign).collect(),
         })
     }
 
@@ -185,9 +171,7 @@ impl<'de> Deserialize<'de> for ServiceInstance {
 }
 
 /// What an instance says of its readiness. Absent from the metadata, it is [`Status::Up`].
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[repr(u8)]
 pub enum Status {
@@ -242,10 +226,7 @@ pub struct StatusError;
 impl FromStr for Status {
     type Err = StatusError;
     fn from_str(text: &str) -> Result<Self, StatusError> {
-        Self::ALL
-            .into_iter()
-            .find(|status| status.as_str() == text)
-            .ok_or(StatusError)
+        Self::ALL.into_iter().find(|status| status.as_str() == text).ok_or(StatusError)
     }
 }
 
@@ -273,8 +254,7 @@ impl Patch {
     /// Sets the weight.
     #[must_use]
     pub fn with_weight(mut self, weight: u32) -> Self {
-        self.metadata
-            .insert(WEIGHT.into(), Some(weight.to_string()));
+        self.metadata.insert(WEIGHT.into(), Some(weight.to_string()));
         self
     }
 
@@ -354,16 +334,10 @@ impl InstanceLimits {
         within("endpoints", instance.endpoints.len(), self.endpoints)?;
         for (at, endpoint) in instance.endpoints.iter().enumerate() {
             if endpoint.as_str().len() > self.endpoint {
-                let (field, len, limit) = (
-                    alloc::format!("endpoints[{at}]"),
-                    endpoint.as_str().len(),
-                    self.endpoint,
-                );
+                let (field, len, limit) = (alloc::format!("endpoints[{at}]"), endpoint.as_str().len(), self.endpoint);
                 return Err(InstanceError::Limit { field, len, limit });
             }
-            endpoint
-                .parts()
-                .map_err(|problem| InstanceError::Endpoint { at, problem })?;
+            endpoint.parts().map_err(|problem| InstanceError::Endpoint { at, problem })?;
         }
         Ok(())
     }
@@ -374,15 +348,7 @@ impl InstanceLimits {
 }
 
 fn within(field: &str, len: usize, limit: usize) -> Result<(), InstanceError> {
-    if len > limit {
-        Err(InstanceError::Limit {
-            field: field.into(),
-            len,
-            limit,
-        })
-    } else {
-        Ok(())
-    }
+    if len > limit { Err(InstanceError::Limit { field: field.into(), len, limit }) } else { Ok(()) }
 }
 
 fn within_metadata(what: &str, key: &str, len: usize, limit: usize) -> Result<(), InstanceError> {
@@ -391,8 +357,7 @@ fn within_metadata(what: &str, key: &str, len: usize, limit: usize) -> Result<()
 
 /// Control characters have no business in metadata, and bidirectional overrides make one text look like another.
 fn text(field: &'static str, text: &str) -> Result<(), InstanceError> {
-    let hostile =
-        |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let hostile = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     // Most text is ASCII, where the check is one comparison a byte.
     if text.bytes().all(|b| (0x20..0x7f).contains(&b)) || !text.contains(hostile) {
         Ok(())
@@ -450,30 +415,16 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     fn instance() -> ServiceInstance {
-        ServiceInstance::new(
-            ServiceName::new("web").unwrap(),
-            InstanceId::new("a").unwrap(),
-        )
+        ServiceInstance::new(ServiceName::new("web").unwrap(), InstanceId::new("a").unwrap())
     }
 
     #[test]
     fn metadata_gives_weight_zone_and_status() {
         let plain = instance();
-        assert_eq!(
-            (plain.weight(), plain.zone(), plain.status()),
-            (None, None, Status::Up)
-        );
-        let full = instance()
-            .with_metadata("weight", "0")
-            .with_metadata("zone", "z")
-            .with_metadata("status", "down");
-        assert_eq!(
-            (full.weight(), full.zone(), full.status()),
-            (Some(0), Some("z"), Status::Down)
-        );
-        let foreign = instance()
-            .with_metadata("weight", "-1")
-            .with_metadata("status", "UP!");
+        assert_eq!((plain.weight(), plain.zone(), plain.status()), (None, None, Status::Up));
+        let full = instance().with_metadata("weight", "0").with_metadata("zone", "z").with_metadata("status", "down");
+        assert_eq!((full.weight(), full.zone(), full.status()), (Some(0), Some("z"), Status::Down));
+        let foreign = instance().with_metadata("weight", "-1").with_metadata("status", "UP!");
         assert_eq!((foreign.weight(), foreign.status()), (None, Status::Up));
     }
 
@@ -494,10 +445,7 @@ mod tests {
             .with_endpoint(Endpoint::new("http://h:1/p?q").unwrap());
         for instance in [instance(), full] {
             assert_eq!(serde_json::to_vec(&instance).unwrap(), instance.to_json());
-            assert_eq!(
-                ServiceInstance::from_json(&instance.to_json()).unwrap(),
-                instance
-            );
+            assert_eq!(ServiceInstance::from_json(&instance.to_json()).unwrap(), instance);
         }
     }
 
@@ -516,35 +464,16 @@ mod tests {
             "metadata \"note\" has 513, the limit is 512: shorten it"
         );
         let bad = instance().with_endpoint(Endpoint::foreign("127.0.0.1:80"));
-        assert!(
-            limits
-                .check(&bad)
-                .unwrap_err()
-                .to_string()
-                .starts_with("endpoints[0]: endpoint has no scheme")
-        );
+        assert!(limits.check(&bad).unwrap_err().to_string().starts_with("endpoints[0]: endpoint has no scheme"));
         let bidi = instance().with_metadata("a", "x\u{202e}y");
-        assert_eq!(
-            limits.check(&bidi),
-            Err(InstanceError::Text { field: "metadata" })
-        );
+        assert_eq!(limits.check(&bidi), Err(InstanceError::Text { field: "metadata" }));
     }
 
     #[test]
     fn a_patch_sets_and_removes() {
-        let mut patched = instance()
-            .with_metadata("keep", "1")
-            .with_metadata("status", "down");
-        patched.apply(
-            &Patch::new()
-                .with_status(Status::Up)
-                .with_weight(3)
-                .with_metadata("new", Some("x".into())),
-        );
-        let expected = instance()
-            .with_metadata("keep", "1")
-            .with_metadata("weight", "3")
-            .with_metadata("new", "x");
+        let mut patched = instance().with_metadata("keep", "1").with_metadata("status", "down");
+        patched.apply(&Patch::new().with_status(Status::Up).with_weight(3).with_metadata("new", Some("x".into())));
+        let expected = instance().with_metadata("keep", "1").with_metadata("weight", "3").with_metadata("new", "x");
         assert_eq!(patched, expected);
     }
 }

@@ -10,9 +10,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use serde::de::{
-    DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
-};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 /// Appends one instance document.
 pub(crate) fn write_instance<'a>(
@@ -65,10 +63,7 @@ pub fn write_string(out: &mut Vec<u8>, text: &str) {
     while let Some(at) = rest.bytes().position(needs_care) {
         let (plain, special) = rest.split_at(at);
         out.extend_from_slice(plain.as_bytes());
-        let c = special
-            .chars()
-            .next()
-            .expect("the position is inside the text and starts a character");
+        let c = special.chars().next().expect("the position is inside the text and starts a character");
         write_escaped(out, c);
         rest = &special[c.len_utf8()..];
     }
@@ -200,10 +195,7 @@ impl<'de> DeserializeSeed<'de> for Text {
             fn visit_none<E>(self) -> Result<Self::Value, E> {
                 Ok(None)
             }
-            fn visit_some<D: Deserializer<'de>>(
-                self,
-                deserializer: D,
-            ) -> Result<Self::Value, D::Error> {
+            fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
                 deserializer.deserialize_bytes(self)
             }
             fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<Self::Value, A::Error> {
@@ -260,10 +252,7 @@ impl<'de> Visitor<'de> for Metadata<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(key) = map.next_key_seed(Text)? {
             let value = map.next_value_seed(Text)?;
-            self.0.insert(
-                key.unwrap_or_default().into_owned(),
-                value.unwrap_or_default().into_owned(),
-            );
+            self.0.insert(key.unwrap_or_default().into_owned(), value.unwrap_or_default().into_owned());
         }
         Ok(())
     }
@@ -313,14 +302,7 @@ mod tests {
     fn written(id: &str, metadata: &[(&str, &str)], endpoints: &[&str]) -> String {
         let mut out = Vec::new();
         let name = if id.is_empty() { "" } else { "n" };
-        write_instance(
-            &mut out,
-            id,
-            name,
-            "",
-            metadata.iter().copied(),
-            endpoints.iter().copied(),
-        );
+        write_instance(&mut out, id, name, "", metadata.iter().copied(), endpoints.iter().copied());
         String::from_utf8(out).unwrap()
     }
 
@@ -331,18 +313,11 @@ mod tests {
     #[test]
     fn documents_are_written_as_go_writes_them() {
         assert_eq!(
-            written(
-                "a<b>&\u{2028}",
-                &[("a", "2"), ("z", "1")],
-                &["grpc://1.2.3.4:9000?a=1&b=2"]
-            ),
+            written("a<b>&\u{2028}", &[("a", "2"), ("z", "1")], &["grpc://1.2.3.4:9000?a=1&b=2"]),
             "{\"id\":\"a\\u003cb\\u003e\\u0026\\u2028\",\"name\":\"n\",\"version\":\"\",\
              \"metadata\":{\"a\":\"2\",\"z\":\"1\"},\"endpoints\":[\"grpc://1.2.3.4:9000?a=1\\u0026b=2\"]}"
         );
-        assert_eq!(
-            written("", &[], &[]),
-            r#"{"id":"","name":"","version":"","metadata":null,"endpoints":null}"#
-        );
+        assert_eq!(written("", &[], &[]), r#"{"id":"","name":"","version":"","metadata":null,"endpoints":null}"#);
     }
 
     #[test]
@@ -357,25 +332,13 @@ mod tests {
     #[test]
     fn documents_are_read_as_go_reads_them() {
         let full = read(r#"{"ID":"i","Name":"n","verſion":"v","extra":[1,{}],"METADATA":{"a":null,"b":"c"},"endpoints":["e",null]}"#).unwrap();
-        assert_eq!(
-            (full.id.as_str(), full.name.as_str(), full.version.as_str()),
-            ("i", "n", "v")
-        );
-        assert_eq!(
-            full.metadata,
-            BTreeMap::from([("a".into(), "".into()), ("b".into(), "c".into())])
-        );
+        assert_eq!((full.id.as_str(), full.name.as_str(), full.version.as_str()), ("i", "n", "v"));
+        assert_eq!(full.metadata, BTreeMap::from([("a".into(), "".into()), ("b".into(), "c".into())]));
         assert_eq!(full.endpoints, vec!["e", ""]);
-        assert_eq!(
-            read(r#"{"metadata":null,"endpoints":null,"id":null}"#).unwrap(),
-            Document::default()
-        );
+        assert_eq!(read(r#"{"metadata":null,"endpoints":null,"id":null}"#).unwrap(), Document::default());
         assert_eq!(read("{}").unwrap(), Document::default());
         assert_eq!(read(r#"{"id":"a","ID":"b"}"#).unwrap().id, "b");
-        assert_eq!(
-            read(r#"{"id":"x\ud800y\ud83d\ude00"}"#).unwrap().id,
-            "x\u{fffd}y😀"
-        );
+        assert_eq!(read(r#"{"id":"x\ud800y\ud83d\ude00"}"#).unwrap().id, "x\u{fffd}y😀");
     }
 
     #[test]

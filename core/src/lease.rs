@@ -50,12 +50,7 @@ impl Lease {
         let text: &[u8; 32] = text.try_into().map_err(|_| LeaseFormatError)?;
         let mut bytes = [0u8; 24];
         let mut seen = 0;
-        for (out, four) in bytes
-            .as_chunks_mut::<3>()
-            .0
-            .iter_mut()
-            .zip(text.as_chunks::<4>().0)
-        {
+        for (out, four) in bytes.as_chunks_mut::<3>().0.iter_mut().zip(text.as_chunks::<4>().0) {
             let [a, b, c, d] = four.map(|byte| u32::from(VALUES[usize::from(byte)]));
             seen |= a | b | c | d;
             let [_, x, y, z] = (a << 18 | b << 12 | c << 6 | d).to_be_bytes();
@@ -64,14 +59,9 @@ impl Lease {
         if seen >= 64 {
             return Err(LeaseFormatError);
         }
-        let word =
-            |at: usize| u64::from_be_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
+        let word = |at: usize| u64::from_be_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
         let place = word(0);
-        Ok(Self {
-            slot: (place >> 32) as u32,
-            generation: place as u32,
-            secret: [word(8), word(16)],
-        })
+        Ok(Self { slot: (place >> 32) as u32, generation: place as u32, secret: [word(8), word(16)] })
     }
 
     /// The text form: 32 characters of base64url. O(1).
@@ -83,12 +73,7 @@ impl Lease {
         bytes[8..16].copy_from_slice(&self.secret[0].to_be_bytes());
         bytes[16..].copy_from_slice(&self.secret[1].to_be_bytes());
         let mut text = [0u8; 32];
-        for (out, three) in text
-            .as_chunks_mut::<4>()
-            .0
-            .iter_mut()
-            .zip(bytes.as_chunks::<3>().0)
-        {
+        for (out, three) in text.as_chunks_mut::<4>().0.iter_mut().zip(bytes.as_chunks::<3>().0) {
             let bits = u32::from_be_bytes([0, three[0], three[1], three[2]]);
             *out = [18, 12, 6, 0].map(|shift| ALPHABET[(bits >> shift & 63) as usize]);
         }
@@ -168,13 +153,7 @@ impl LeaseError {
         }
     }
 
-    const ALL: [Self; 5] = [
-        Self::Unknown,
-        Self::Expired,
-        Self::Deregistered,
-        Self::Superseded,
-        Self::Evicted,
-    ];
+    const ALL: [Self; 5] = [Self::Unknown, Self::Expired, Self::Deregistered, Self::Superseded, Self::Evicted];
 }
 
 /// What a renewal reads and writes, two to a cache line.
@@ -195,10 +174,22 @@ pub(crate) struct Terms {
     pub(crate) entry: u32,
     /// Which holder of the id this is.
     pub(crate) generation: u64,
-    /// Who it was given to.
-    pub(crate) incarnation: u128,
+    /// Who it was given to; see [`Terms::incarnation`].
+    pub(crate) holder: [u64; 2],
     /// The holder's latest command.
     pub(crate) sequence: u64,
+}
+
+impl Terms {
+    pub(crate) const fn new(entry: u32, generation: u64, incarnation: u128, sequence: u64) -> Self {
+        let holder = [(incarnation >> 64) as u64, incarnation as u64];
+        Self { entry, generation, holder, sequence }
+    }
+
+    /// Who it was given to. Kept in halves, which need no padding.
+    pub(crate) const fn incarnation(&self) -> u128 {
+        (self.holder[0] as u128) << 64 | self.holder[1] as u128
+    }
 }
 
 /// A lease that was renewed.
@@ -225,37 +216,18 @@ impl Leases {
     pub(crate) fn new(remembered: usize, faults: Faults) -> Self {
         let (slots, terms) = (Vec::new(), Vec::new());
         let (free, queue, due) = (VecDeque::new(), ExpiryQueue::new(), Vec::new());
-        Self {
-            slots,
-            terms,
-            free,
-            remembered,
-            live: 0,
-            queue,
-            due,
-            faults,
-        }
+        Self { slots, terms, free, remembered, live: 0, queue, due, faults }
     }
 
     /// Gives out a lease. O(1).
-    pub(crate) fn grant(
-        &mut self,
-        terms: Terms,
-        ttl: Duration,
-        secret: u128,
-        now: Instant,
-    ) -> Lease {
+    pub(crate) fn grant(&mut self, terms: Terms, ttl: Duration, secret: u128, now: Instant) -> Lease {
         let slot = Slot {
             deadline: now.saturating_add(ttl).as_micros(),
             secret: [(secret >> 64) as u64, secret as u64],
             generation: 0,
             ttl_ms: whole_millis(ttl),
         };
-        let at = if self.free.len() > self.remembered {
-            self.free.pop_front()
-        } else {
-            None
-        };
+        let at = if self.free.len() > self.remembered { self.free.pop_front() } else { None };
         let at = match at {
             Some(at) => {
                 let generation = self.slots[at as usize].generation + 1;
@@ -276,28 +248,17 @@ impl Leases {
 
     fn arm(&mut self, at: u32) {
         let slot = self.slots[at as usize];
-        self.queue.arm(Armed {
-            at: slot.deadline,
-            slot: at,
-            generation: slot.generation,
-        });
+        self.queue.arm(Armed { at: slot.deadline, slot: at, generation: slot.generation });
     }
 
     pub(crate) fn lease(&self, at: u32) -> Lease {
         let slot = &self.slots[at as usize];
-        Lease {
-            slot: at,
-            generation: slot.generation,
-            secret: slot.secret,
-        }
+        Lease { slot: at, generation: slot.generation, secret: slot.secret }
     }
 
     /// Finds a live lease. O(1).
     pub(crate) fn find(&self, lease: &Lease) -> Result<u32, LeaseError> {
-        let slot = self
-            .slots
-            .get(lease.slot as usize)
-            .ok_or(LeaseError::Unknown)?;
+        let slot = self.slots.get(lease.slot as usize).ok_or(LeaseError::Unknown)?;
         if !self.matches(slot, lease) {
             return Err(LeaseError::Unknown);
         }
@@ -311,17 +272,14 @@ impl Leases {
     #[inline]
     fn matches(&self, slot: &Slot, lease: &Lease) -> bool {
         let differs = (slot.secret[0] ^ lease.secret[0]) | (slot.secret[1] ^ lease.secret[1]);
-        slot.generation == lease.generation
-            && (differs == 0 || self.faults.has(Fault::RenewIgnoresSecret))
+        slot.generation == lease.generation && (differs == 0 || self.faults.has(Fault::RenewIgnoresSecret))
     }
 
     /// Renews a lease: one store into its slot. O(1), no allocation.
     #[inline]
     pub(crate) fn renew(&mut self, lease: &Lease, now: Instant) -> Result<Touched, LeaseError> {
         match self.slots.get(lease.slot as usize) {
-            Some(slot) if slot.ttl_ms != 0 && self.matches(slot, lease) => {
-                Ok(self.touch(lease.slot, now))
-            }
+            Some(slot) if slot.ttl_ms != 0 && self.matches(slot, lease) => Ok(self.touch(lease.slot, now)),
             _ => self.find(lease).map(|at| self.touch(at, now)),
         }
     }
@@ -333,21 +291,14 @@ impl Leases {
         let ttl = u64::from(slot.ttl_ms) * 1_000;
         let late = slot.deadline < now.as_micros().saturating_add(ttl / 4);
         let deadline = now.as_micros().saturating_add(ttl);
-        slot.deadline = if self.faults.has(Fault::RenewShortens) {
-            deadline
-        } else {
-            slot.deadline.max(deadline)
-        };
+        slot.deadline = if self.faults.has(Fault::RenewShortens) { deadline } else { slot.deadline.max(deadline) };
         Touched { late }
     }
 
     /// Ends a lease. Whoever entry it is told how it ended as long as its slot is not needed. O(1).
     pub(crate) fn end(&mut self, at: u32, how: LeaseError) {
         let slot = &mut self.slots[at as usize];
-        debug_assert!(
-            slot.ttl_ms != 0 || self.faults.has(Fault::RenewEndedLease),
-            "a lease ends once"
-        );
+        debug_assert!(slot.ttl_ms != 0 || self.faults.has(Fault::RenewEndedLease), "a lease ends once");
         self.live -= usize::from(slot.ttl_ms != 0);
         slot.ttl_ms = 0;
         slot.deadline = LeaseError::ALL.iter().position(|&e| e == how).unwrap_or(0) as u64;
@@ -365,8 +316,7 @@ impl Leases {
     pub(crate) fn take_due(&mut self, now: Instant) -> Vec<u32> {
         let (slots, faults) = (&self.slots, self.faults);
         let deadline = |armed: &Armed| {
-            let at = live(slots, armed)
-                .filter(|&at| at == armed.at || !faults.has(Fault::RearmForgotten))?;
+            let at = live(slots, armed).filter(|&at| at == armed.at || !faults.has(Fault::RearmForgotten))?;
             Some(at.saturating_sub(u64::from(faults.has(Fault::ExpireEarly))))
         };
         let mut due = core::mem::take(&mut self.due);
@@ -393,9 +343,7 @@ impl Leases {
     pub(crate) fn grace(&mut self, now: Instant, span: Duration) -> usize {
         let mut extended = 0;
         for slot in self.slots.iter_mut().filter(|slot| slot.ttl_ms != 0) {
-            let until = now
-                .as_micros()
-                .saturating_add(micros(span).min(u64::from(slot.ttl_ms) * 1_000));
+            let until = now.as_micros().saturating_add(micros(span).min(u64::from(slot.ttl_ms) * 1_000));
             if until > slot.deadline {
                 slot.deadline = until;
                 extended += 1;
@@ -437,30 +385,14 @@ impl Leases {
 
     /// Puts the slots back as [`Leases::generations`] gave them, without a live lease among them.
     pub(crate) fn restore(&mut self, generations: &[u32]) {
-        let ended = |&generation: &u32| Slot {
-            deadline: 0,
-            secret: [0; 2],
-            generation,
-            ttl_ms: 0,
-        };
+        let ended = |&generation: &u32| Slot { deadline: 0, secret: [0; 2], generation, ttl_ms: 0 };
         self.slots = generations.iter().map(ended).collect();
-        let terms = Terms {
-            entry: u32::MAX,
-            generation: 0,
-            incarnation: 0,
-            sequence: 0,
-        };
+        let terms = Terms::new(u32::MAX, 0, 0, 0);
         self.terms = alloc::vec![terms; generations.len()];
     }
 
     /// Puts a live lease back into its slot. Returns false if the slot is taken or not as the lease says.
-    pub(crate) fn revive(
-        &mut self,
-        lease: &Lease,
-        terms: Terms,
-        ttl: Duration,
-        deadline: Instant,
-    ) -> bool {
+    pub(crate) fn revive(&mut self, lease: &Lease, terms: Terms, ttl: Duration, deadline: Instant) -> bool {
         let Some(slot) = self.slots.get_mut(lease.slot as usize) else {
             return false;
         };
@@ -481,9 +413,7 @@ impl Leases {
 
     /// Lets the slots without a live lease be used again, after everything was revived.
     pub(crate) fn free_the_rest(&mut self) {
-        let ended = |(at, slot): (usize, &Slot)| {
-            (slot.ttl_ms == 0 && slot.generation < u32::MAX).then_some(at as u32)
-        };
+        let ended = |(at, slot): (usize, &Slot)| (slot.ttl_ms == 0 && slot.generation < u32::MAX).then_some(at as u32);
         self.free = self.slots.iter().enumerate().filter_map(ended).collect();
     }
 }

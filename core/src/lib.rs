@@ -19,14 +19,13 @@ pub mod lease;
 pub mod log;
 pub mod name;
 mod packed;
+pub mod protocol;
 pub mod registry;
 mod rng;
 pub mod set;
 mod time;
 
-pub use catalog::{
-    Catalog, Delivered, Delivery, Notice, Selector, WatchError, WatchId, WatchStart,
-};
+pub use catalog::{Catalog, Delivered, Delivery, Notice, Selector, WatchError, WatchId, WatchStart};
 pub use config::Config;
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::{OperatorError, RegisterError, RestoreError, UpdateError};

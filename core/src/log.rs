@@ -25,35 +25,64 @@ impl Listed {
     }
 }
 
-/// One change of one instance.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogEntry {
+/// One change of one instance, as the log tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogEntry<'a> {
     /// The revision that it made. Changes of one transaction share theirs.
     pub revision: Revision,
     /// When, by the wall clock.
     pub time: WallTime,
     /// The service.
-    pub service: Arc<ServiceKey>,
+    pub service: &'a Arc<ServiceKey>,
     /// The instance before, if it was there.
-    pub before: Option<Listed>,
+    pub before: Option<&'a Listed>,
     /// The instance after, if it is there.
-    pub after: Option<Listed>,
+    pub after: Option<&'a Listed>,
     /// Why.
     pub cause: Cause,
     /// By whom, if by anybody.
-    pub caller: Option<Arc<Caller>>,
-    /// The change of the same service before this one.
-    pub(crate) previous: Link,
+    pub caller: Option<&'a Arc<Caller>>,
 }
 
-impl LogEntry {
+impl LogEntry<'_> {
     /// The id of the instance.
     #[must_use]
     pub fn id(&self) -> &str {
-        self.after
-            .as_ref()
-            .or(self.before.as_ref())
-            .map_or("", |listed| listed.instance.id())
+        self.after.or(self.before).map_or("", |listed| listed.instance.id())
+    }
+}
+
+/// A change as the log keeps it.
+#[derive(Debug)]
+pub(crate) struct Logged {
+    pub(crate) revision: Revision,
+    pub(crate) time: WallTime,
+    pub(crate) before: Option<Listed>,
+    pub(crate) after: Option<Listed>,
+    pub(crate) cause: Cause,
+    pub(crate) caller: Option<Arc<Caller>>,
+    /// The change of the same service before this one.
+    pub(crate) previous: Link,
+    /// The place of the service in the catalog; it keeps its place as long as the log keeps a change of it.
+    pub(crate) place: u32,
+}
+
+impl Logged {
+    pub(crate) const fn told<'a>(&'a self, service: &'a Arc<ServiceKey>) -> LogEntry<'a> {
+        LogEntry {
+            revision: self.revision,
+            time: self.time,
+            service,
+            before: self.before.as_ref(),
+            after: self.after.as_ref(),
+            cause: self.cause,
+            caller: self.caller.as_ref(),
+        }
+    }
+
+    pub(crate) fn id_bytes(&self) -> &[u8] {
+        let shown = self.after.as_ref().or(self.before.as_ref());
+        shown.map_or(&[], |listed| listed.instance.id_bytes())
     }
 
     fn cost(&self) -> usize {
@@ -76,7 +105,7 @@ pub(crate) struct Link {
 /// The latest changes, oldest first.
 #[derive(Debug)]
 pub(crate) struct Log {
-    entries: VecDeque<LogEntry>,
+    entries: VecDeque<Logged>,
     /// The number of the first entry that is kept.
     first: u64,
     /// Everything up to this revision is forgotten.
@@ -88,14 +117,7 @@ pub(crate) struct Log {
 
 impl Log {
     pub(crate) const fn new(compacted: Revision, max_bytes: usize, max_entries: usize) -> Self {
-        Self {
-            entries: VecDeque::new(),
-            first: 0,
-            compacted,
-            bytes: 0,
-            max_bytes,
-            max_entries,
-        }
+        Self { entries: VecDeque::new(), first: 0, compacted, bytes: 0, max_bytes, max_entries }
     }
 
     /// An empty log of the same size.
@@ -104,11 +126,8 @@ impl Log {
     }
 
     /// Appends a change and says where it is. O(1).
-    pub(crate) fn push(&mut self, entry: LogEntry) -> Link {
-        let link = Link {
-            revision: entry.revision,
-            number: self.first + self.entries.len() as u64,
-        };
+    pub(crate) fn push(&mut self, entry: Logged) -> Link {
+        let link = Link { revision: entry.revision, number: self.first + self.entries.len() as u64 };
         self.bytes += entry.cost();
         self.entries.push_back(entry);
         link
@@ -116,7 +135,7 @@ impl Log {
 
     /// Forgets one of the oldest changes if there are too many. Changes of one transaction are forgotten together
     /// as far as readers can see: `compacted` covers them all at once.
-    pub(crate) fn forget(&mut self) -> Option<LogEntry> {
+    pub(crate) fn forget(&mut self) -> Option<Logged> {
         let newest = self.entries.back()?.revision;
         let oldest = self.entries.front()?;
         let half_gone = oldest.revision == self.compacted;
@@ -132,24 +151,17 @@ impl Log {
     }
 
     /// The entry a link names, if it is still kept. O(1).
-    pub(crate) fn entry(&self, link: Link) -> Option<&LogEntry> {
+    pub(crate) fn entry(&self, link: Link) -> Option<&Logged> {
         let at = link.number.checked_sub(self.first)?;
-        self.entries
-            .get(usize::try_from(at).ok()?)
-            .filter(|entry| entry.revision > self.compacted)
+        self.entries.get(usize::try_from(at).ok()?).filter(|entry| entry.revision > self.compacted)
     }
 
     /// The entries after a revision, oldest first; none if some of them are forgotten. O(log n) to find.
-    pub(crate) fn after(
-        &self,
-        revision: Revision,
-    ) -> Option<impl DoubleEndedIterator<Item = &LogEntry>> {
+    pub(crate) fn after(&self, revision: Revision) -> Option<impl DoubleEndedIterator<Item = &Logged>> {
         if revision < self.compacted {
             return None;
         }
-        let from = self
-            .entries
-            .partition_point(|entry| entry.revision <= revision);
+        let from = self.entries.partition_point(|entry| entry.revision <= revision);
         Some(self.entries.range(from..))
     }
 
@@ -168,6 +180,6 @@ impl Log {
 
     /// The bytes counted anew, to check the running count.
     pub(crate) fn recount(&self) -> usize {
-        self.entries.iter().map(LogEntry::cost).sum()
+        self.entries.iter().map(Logged::cost).sum()
     }
 }

@@ -45,9 +45,7 @@ impl NameError {
     #[must_use]
     pub const fn field(&self) -> &'static str {
         match self {
-            Self::Empty { field } | Self::TooLong { field, .. } | Self::Control { field, .. } => {
-                field
-            }
+            Self::Empty { field } | Self::TooLong { field, .. } | Self::Control { field, .. } => field,
         }
     }
 }
@@ -57,10 +55,7 @@ fn check(field: &'static str, text: &str) -> Result<(), NameError> {
         return Err(NameError::Empty { field });
     }
     if text.len() > NAME_LIMIT {
-        return Err(NameError::TooLong {
-            field,
-            len: text.len(),
-        });
+        return Err(NameError::TooLong { field, len: text.len() });
     }
     match text.char_indices().find(|(_, c)| c.is_control()) {
         Some((at, _)) => Err(NameError::Control { field, at }),
@@ -227,11 +222,7 @@ impl Key {
     /// Joins the three names.
     #[must_use]
     pub const fn new(namespace: Namespace, service: ServiceName, id: InstanceId) -> Self {
-        Self {
-            namespace,
-            service,
-            id,
-        }
+        Self { namespace, service, id }
     }
 }
 
@@ -250,34 +241,16 @@ mod tests {
 
     #[test]
     fn a_name_has_1_to_255_bytes_and_no_control_characters() {
-        assert_eq!(
-            ServiceName::new(""),
-            Err(NameError::Empty { field: "service" })
-        );
+        assert_eq!(ServiceName::new(""), Err(NameError::Empty { field: "service" }));
         assert!(InstanceId::new("a".repeat(255)).is_ok());
-        assert_eq!(
-            InstanceId::new("a".repeat(256)),
-            Err(NameError::TooLong {
-                field: "id",
-                len: 256
-            })
-        );
-        assert_eq!(
-            Namespace::new("a\u{85}"),
-            Err(NameError::Control {
-                field: "namespace",
-                at: 1
-            })
-        );
+        assert_eq!(InstanceId::new("a".repeat(256)), Err(NameError::TooLong { field: "id", len: 256 }));
+        assert_eq!(Namespace::new("a\u{85}"), Err(NameError::Control { field: "namespace", at: 1 }));
         assert!(ServiceName::new("支付 / billing").is_ok());
     }
 
     #[test]
     fn an_error_says_what_to_do() {
         let error = ServiceName::new("a\n").unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "service has a control character at byte 1: remove it"
-        );
+        assert_eq!(error.to_string(), "service has a control character at byte 1: remove it");
     }
 }

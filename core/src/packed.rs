@@ -62,7 +62,7 @@ impl Instance {
     /// The name of the service.
     #[must_use]
     pub fn service(&self) -> &str {
-        utf8(self.part(6))
+        utf8(self.service_bytes())
     }
 
     /// The id as a name.
@@ -114,6 +114,10 @@ impl Instance {
 
     pub(crate) fn id_bytes(&self) -> &[u8] {
         self.part(1)
+    }
+
+    pub(crate) fn service_bytes(&self) -> &[u8] {
+        self.part(6)
     }
 
     fn part(&self, at: usize) -> &[u8] {
@@ -170,22 +174,15 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     fn instance(id: &str, name: &str) -> ServiceInstance {
-        ServiceInstance::new(
-            ServiceName::new(name).unwrap(),
-            InstanceId::new(id).unwrap(),
-        )
+        ServiceInstance::new(ServiceName::new(name).unwrap(), InstanceId::new(id).unwrap())
     }
 
     #[test]
     fn id_and_name_are_found_whether_json_escapes_them_or_not() {
         for id in ["a", "a<b", "\"", "é\u{2028}", "x\\"] {
             for name in ["web", "a&b", "支付", "\\\"", "\","] {
-                let packed =
-                    Instance::pack(&instance(id, name).with_metadata("status", "draining"));
-                assert_eq!(
-                    (packed.id(), packed.service(), packed.status()),
-                    (id, name, Status::Draining)
-                );
+                let packed = Instance::pack(&instance(id, name).with_metadata("status", "draining"));
+                assert_eq!((packed.id(), packed.service(), packed.status()), (id, name, Status::Draining));
                 assert_eq!(packed.decode().to_json(), packed.json());
             }
         }
@@ -193,12 +190,8 @@ mod tests {
 
     #[test]
     fn packing_unpacks_to_the_same_instance_and_equal_instances_pack_equally() {
-        let one = instance("a", "web")
-            .with_metadata("x", "1")
-            .with_metadata("y", "2");
-        let other = instance("a", "web")
-            .with_metadata("y", "2")
-            .with_metadata("x", "1");
+        let one = instance("a", "web").with_metadata("x", "1").with_metadata("y", "2");
+        let other = instance("a", "web").with_metadata("y", "2").with_metadata("x", "1");
         assert_eq!(Instance::pack(&one).decode(), one);
         assert_eq!(Instance::pack(&one), Instance::pack(&other));
         assert_ne!(Instance::pack(&one), Instance::pack(&instance("a", "web")));
@@ -208,19 +201,9 @@ mod tests {
     fn the_total_limit_counts_the_json() {
         let fits = instance("a", "web");
         let len = fits.to_json().len();
-        let limits = InstanceLimits {
-            total: len,
-            ..InstanceLimits::default()
-        };
+        let limits = InstanceLimits { total: len, ..InstanceLimits::default() };
         assert!(Instance::new(&fits, &limits).is_ok());
         let error = Instance::new(&fits.with_version("1"), &limits).unwrap_err();
-        assert_eq!(
-            error,
-            InstanceError::Limit {
-                field: "instance".into(),
-                len: len + 1,
-                limit: len
-            }
-        );
+        assert_eq!(error, InstanceError::Limit { field: "instance".into(), len: len + 1, limit: len });
     }
 }

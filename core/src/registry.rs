@@ -17,9 +17,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub use operator::{BlockInfo, LONGEST_BLOCK, Overlay};
 pub use state::{InstanceState, LogState, OverlayState, State};
 
-use crate::catalog::{
-    Catalog, CatalogConfig, Delivery, Notice, WatchError, WatchId, WatchStart, Why,
-};
+use crate::catalog::{Catalog, CatalogConfig, Delivery, Notice, WatchError, WatchId, WatchStart, Why};
 use crate::config::{Collision, Config};
 use crate::error::{LimitReached, RegisterError, UpdateError};
 use crate::event::{Alarm, Caller, Cause, Event, EventKind, Subject};
@@ -66,9 +64,7 @@ impl FromStr for Incarnation {
         if text.len() != 32 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Err(IncarnationError);
         }
-        u128::from_str_radix(text, 16)
-            .map(Self)
-            .map_err(|_| IncarnationError)
+        u128::from_str_radix(text, 16).map(Self).map_err(|_| IncarnationError)
     }
 }
 
@@ -97,10 +93,7 @@ pub struct Operation {
 
 impl Operation {
     /// The command of a holder that does not say who it is: always a new one.
-    pub const ANONYMOUS: Self = Self {
-        incarnation: Incarnation(0),
-        sequence: 0,
-    };
+    pub const ANONYMOUS: Self = Self { incarnation: Incarnation(0), sequence: 0 };
 
     const fn is_anonymous(self) -> bool {
         self.incarnation.0 == 0
@@ -126,13 +119,7 @@ impl Register {
     /// A registration in the default namespace by a holder who does not say who it is.
     #[must_use]
     pub fn new(instance: Instance) -> Self {
-        Self {
-            namespace: Namespace::default(),
-            instance,
-            ttl: None,
-            operation: Operation::ANONYMOUS,
-            reclaim: None,
-        }
+        Self { namespace: Namespace::default(), instance, ttl: None, operation: Operation::ANONYMOUS, reclaim: None }
     }
 }
 
@@ -238,25 +225,14 @@ impl Registry {
     pub fn new(config: Config, seed: Seed, epoch: Epoch, now: Instant, wall: WallTime) -> Self {
         let mut registry = Self::empty(config, seed, epoch, Revision(0), now, wall);
         if config.warm_up > Duration::ZERO {
-            let early = if config.faults.has(Fault::SettlesEarly) {
-                2
-            } else {
-                1
-            };
+            let early = if config.faults.has(Fault::SettlesEarly) { 2 } else { 1 };
             registry.warming_until = Some(now.saturating_add(config.warm_up / early));
             registry.catalog.announce(None, Notice::Warming);
         }
         registry
     }
 
-    fn empty(
-        config: Config,
-        seed: Seed,
-        epoch: Epoch,
-        revision: Revision,
-        now: Instant,
-        wall: WallTime,
-    ) -> Self {
+    fn empty(config: Config, seed: Seed, epoch: Epoch, revision: Revision, now: Instant, wall: WallTime) -> Self {
         let mut rng = Rng::new(seed);
         let catalog = CatalogConfig {
             log_bytes: config.limits.log_bytes,
@@ -304,63 +280,44 @@ impl Registry {
         let now = self.advance(now);
         let ttl = self.checked_ttl(request.ttl)?;
         if let Some(given) = request.reclaim.filter(|&given| given >= MAX_GENERATION) {
-            return Err(RegisterError::Generation {
-                given,
-                limit: MAX_GENERATION - 1,
-            });
+            return Err(RegisterError::Generation { given, limit: MAX_GENERATION - 1 });
         }
-        self.config
-            .limits
-            .instance
-            .check_total(request.instance.json().len())?;
-        let names = [
-            &*request.namespace,
-            request.instance.service(),
-            request.instance.id(),
-        ];
-        if let Some((remaining, reason)) = self.blocks.remaining(names, now) {
+        self.config.limits.instance.check_total(request.instance.json().len())?;
+        if let Some((remaining, reason)) = self.blocks.remaining(&request.namespace, &request.instance, now) {
             return Err(RegisterError::Blocked { remaining, reason });
         }
-        let known = self.ended.includes(names, request.operation);
+        let known = self.ended.includes(names(&request.namespace, &request.instance), request.operation);
         if known && !self.config.faults.has(Fault::EndedOperationForgotten) {
             return Err(RegisterError::Ended);
         }
-        match self.catalog.find(names[0], names[1], names[2]) {
+        let service = self.catalog.find_service(&request.namespace, request.instance.service_bytes());
+        match service.and_then(|service| self.catalog.entry(service, request.instance.id_bytes())) {
             Some(entry) => self.register_again(entry, request, ttl, caller),
-            None => self.register_new(request, ttl, caller),
+            None => self.register_new(service, request, ttl, caller),
         }
     }
 
     fn register_new(
         &mut self,
+        service: Option<u32>,
         request: Register,
         ttl: Duration,
         caller: &Arc<Caller>,
     ) -> Result<Registered, RegisterError> {
-        let listed = self.overlaid(&request, ttl)?;
-        let key = ServiceKey::new(request.namespace, request.instance.service_name());
-        self.check_room(&key, listed.size())
-            .map_err(RegisterError::Limit)?;
-        let service = self.catalog.service_or_new(&key);
+        let Register { namespace, instance, operation, reclaim, .. } = request;
+        let (listed, base) = self.overlaid(&namespace, instance, ttl)?;
+        self.check_room(&namespace, service, listed.size()).map_err(RegisterError::Limit)?;
+        let service = match service {
+            Some(service) => service,
+            None => self.catalog.service_or_new(&ServiceKey::new(namespace, listed.instance.service_name())),
+        };
         let why = self.why(Cause::Registered, Some(caller));
-        let entry = self.catalog.insert(service, listed, 0, &why);
-        let (lease, generation) =
-            self.grant(entry, request.operation, ttl, request.reclaim.unwrap_or(0));
-        self.remember_base(entry, request.instance);
+        let entry = self.catalog.insert(service, listed, why);
+        let (lease, generation) = self.grant(entry, operation, ttl, reclaim.unwrap_or(0));
+        self.remember_base(entry, base);
         let subject = self.subject(entry);
-        self.emit(
-            EventKind::Registered {
-                subject,
-                generation,
-            },
-            Some(caller),
-        );
-        Ok(Registered {
-            lease,
-            generation,
-            ttl,
-            outcome: Outcome::Registered,
-        })
+        self.emit(EventKind::Registered { subject, generation }, Some(caller));
+        Ok(Registered { lease, generation, ttl, outcome: Outcome::Registered })
     }
 
     fn register_again(
@@ -373,34 +330,21 @@ impl Registry {
         let held = self.catalog.tag(entry);
         let terms = *self.leases.terms(held);
         let operation = request.operation;
-        let same_holder = !operation.is_anonymous() && terms.incarnation == operation.incarnation.0;
+        let same_holder = !operation.is_anonymous() && terms.incarnation() == operation.incarnation.0;
         if same_holder {
             if operation.sequence < terms.sequence {
-                return Err(RegisterError::Outdated {
-                    latest: terms.sequence,
-                });
+                return Err(RegisterError::Outdated { latest: terms.sequence });
             }
-            if operation.sequence == terms.sequence
-                && !self.config.faults.has(Fault::RepeatGetsNewLease)
-            {
+            if operation.sequence == terms.sequence && !self.config.faults.has(Fault::RepeatGetsNewLease) {
                 if *self.base(entry) != request.instance || self.leases.ttl(held) != ttl {
-                    return Err(RegisterError::OperationReused {
-                        sequence: operation.sequence,
-                    });
+                    return Err(RegisterError::OperationReused { sequence: operation.sequence });
                 }
                 self.leases.touch(held, self.now);
                 let (lease, generation) = (self.leases.lease(held), terms.generation);
-                return Ok(Registered {
-                    lease,
-                    generation,
-                    ttl,
-                    outcome: Outcome::Repeated,
-                });
+                return Ok(Registered { lease, generation, ttl, outcome: Outcome::Repeated });
             }
         } else {
-            let lost = request
-                .reclaim
-                .is_some_and(|reclaim| terms.generation > reclaim);
+            let lost = request.reclaim.is_some_and(|reclaim| terms.generation > reclaim);
             if lost && !self.config.faults.has(Fault::ReclaimTakesBack) {
                 return Err(RegisterError::Superseded);
             }
@@ -411,63 +355,31 @@ impl Registry {
         if self.config.faults.has(Fault::RefusalHalfDone) {
             self.leases.touch(held, self.now.saturating_add(ttl));
         }
-        let listed = self.overlaid(&request, ttl)?;
-        self.check_bytes(listed.size(), self.catalog.listed(entry).size())
-            .map_err(RegisterError::Limit)?;
+        let (listed, base) = self.overlaid(&request.namespace, request.instance, ttl)?;
+        self.check_bytes(listed.size(), self.catalog.listed(entry).size()).map_err(RegisterError::Limit)?;
 
         if !self.config.faults.has(Fault::SupersededLeaseLives) {
             self.end_lease(entry, LeaseError::Superseded);
         }
-        let (lease, generation) = self.grant(
-            entry,
-            operation,
-            ttl,
-            request.reclaim.unwrap_or(0).max(terms.generation),
-        );
-        self.remember_base(entry, request.instance);
-        let cause = if same_holder {
-            Cause::Registered
-        } else {
-            Cause::Superseded
-        };
+        let (lease, generation) = self.grant(entry, operation, ttl, request.reclaim.unwrap_or(0).max(terms.generation));
+        self.remember_base(entry, base);
+        let cause = if same_holder { Cause::Registered } else { Cause::Superseded };
         self.show(entry, listed, cause, caller);
         let subject = self.subject(entry);
         let (kind, outcome) = if same_holder {
-            (
-                EventKind::Registered {
-                    subject,
-                    generation,
-                },
-                Outcome::Replaced,
-            )
+            (EventKind::Registered { subject, generation }, Outcome::Replaced)
         } else {
-            (
-                EventKind::Superseded {
-                    subject,
-                    generation,
-                },
-                Outcome::Superseded,
-            )
+            (EventKind::Superseded { subject, generation }, Outcome::Superseded)
         };
         self.emit(kind, Some(caller));
-        Ok(Registered {
-            lease,
-            generation,
-            ttl,
-            outcome,
-        })
+        Ok(Registered { lease, generation, ttl, outcome })
     }
 
     /// Renews a lease: its deadline becomes now and its ttl, unless it is later already. O(1), no allocation.
     ///
     /// # Errors
     /// Says how the lease ended; nothing was changed.
-    pub fn renew(
-        &mut self,
-        lease: &Lease,
-        caller: &Arc<Caller>,
-        now: Instant,
-    ) -> Result<(), LeaseError> {
+    pub fn renew(&mut self, lease: &Lease, caller: &Arc<Caller>, now: Instant) -> Result<(), LeaseError> {
         let now = self.advance(now);
         let touched = self.leases.renew(lease, now)?;
         if touched.late {
@@ -525,9 +437,7 @@ impl Registry {
         let terms = *self.leases.terms(at);
         let entry = terms.entry;
         if sequence.is_some_and(|sequence| sequence < terms.sequence) {
-            return Err(UpdateError::Outdated {
-                latest: terms.sequence,
-            });
+            return Err(UpdateError::Outdated { latest: terms.sequence });
         }
         let limits = &self.config.limits.instance;
         let base = self.base(entry).patched(patch, limits)?;
@@ -535,16 +445,12 @@ impl Registry {
             Some(overlay) => base.patched(&overlay.patch(), limits)?,
             None => base.clone(),
         };
-        let listed = Listed {
-            instance: shown,
-            ttl_ms: self.catalog.listed(entry).ttl_ms,
-        };
-        self.check_bytes(listed.size(), self.catalog.listed(entry).size())
-            .map_err(UpdateError::Limit)?;
+        let listed = Listed { instance: shown, ttl_ms: self.catalog.listed(entry).ttl_ms };
+        self.check_bytes(listed.size(), self.catalog.listed(entry).size()).map_err(UpdateError::Limit)?;
         if let Some(sequence) = sequence {
             self.leases.terms_mut(at).sequence = sequence;
         }
-        self.remember_base(entry, base);
+        self.remember_base(entry, Some(base));
         let changed = self.show(entry, listed, Cause::Updated, caller);
         if changed {
             let subject = self.subject(entry);
@@ -570,12 +476,7 @@ impl Registry {
                 let terms = self.leases.terms_mut(at);
                 terms.sequence = terms.sequence.max(sequence.unwrap_or(0));
                 let entry = terms.entry;
-                self.take_out(
-                    entry,
-                    LeaseError::Deregistered,
-                    Cause::Deregistered,
-                    Some(caller),
-                );
+                self.take_out(entry, LeaseError::Deregistered, Cause::Deregistered, Some(caller));
                 Ok(())
             }
             Err(LeaseError::Deregistered) => Ok(()),
@@ -585,13 +486,7 @@ impl Registry {
 
     /// Gives up what a holder has sent for an instance up to an operation, whose answer it never got: if it took
     /// effect, the instance goes; if it arrives later, it is refused. Returns whether the instance went. O(watchers).
-    pub fn abandon(
-        &mut self,
-        key: &Key,
-        operation: Operation,
-        caller: &Arc<Caller>,
-        now: Instant,
-    ) -> bool {
+    pub fn abandon(&mut self, key: &Key, operation: Operation, caller: &Arc<Caller>, now: Instant) -> bool {
         self.advance(now);
         if operation.is_anonymous() {
             return false;
@@ -599,18 +494,12 @@ impl Registry {
         let entry = self.catalog.find(&key.namespace, &key.service, &key.id);
         let held = entry.filter(|&entry| {
             let terms = self.leases.terms(self.catalog.tag(entry));
-            terms.incarnation == operation.incarnation.0 && terms.sequence <= operation.sequence
+            terms.incarnation() == operation.incarnation.0 && terms.sequence <= operation.sequence
         });
         if let Some(entry) = held {
-            self.take_out(
-                entry,
-                LeaseError::Deregistered,
-                Cause::Deregistered,
-                Some(caller),
-            );
+            self.take_out(entry, LeaseError::Deregistered, Cause::Deregistered, Some(caller));
         }
-        self.ended
-            .record([&key.namespace, &key.service, &key.id], operation);
+        self.ended.record([key.namespace.as_bytes(), key.service.as_bytes(), key.id.as_bytes()], operation);
         held.is_some()
     }
 
@@ -631,20 +520,14 @@ impl Registry {
         }
         self.expire(now);
         self.catalog.handle_timeout(now);
-        let turns = self
-            .alarms
-            .turns(now, |namespace| self.catalog.namespace(namespace).instances);
+        let turns = self.alarms.turns(now, |namespace| self.catalog.namespace(namespace).instances);
         for turn in turns {
             let (namespace, notice, kind) = match turn {
-                Turn::Raised(alarm) => (
-                    alarm.namespace.clone(),
-                    Notice::Alarm(alarm.clone()),
-                    EventKind::AlarmRaised(alarm),
-                ),
+                Turn::Raised(alarm) => {
+                    (alarm.namespace.clone(), Notice::Alarm(alarm.clone()), EventKind::AlarmRaised(alarm))
+                }
                 Turn::Ended(namespace) => {
-                    let kind = EventKind::AlarmEnded {
-                        namespace: namespace.clone(),
-                    };
+                    let kind = EventKind::AlarmEnded { namespace: namespace.clone() };
                     (namespace.clone(), Notice::AlarmEnded(namespace), kind)
                 }
             };
@@ -671,24 +554,35 @@ impl Registry {
         if self.config.alarm.hold > Duration::ZERO {
             self.hold_back(&mut due, now);
         }
-        let mut expired: Option<(Namespace, usize)> = None;
-        for lease in due {
-            let entry = self.leases.terms(lease).entry;
-            let namespace = &self.catalog.service_key(entry).namespace;
-            match &mut expired {
-                Some((of, count)) if of == namespace => *count += 1,
-                _ => {
-                    let next = namespace.clone();
-                    if let Some((of, count)) = expired.replace((next, 1)) {
-                        self.alarms.count(&of, count, now);
+        let mut expired: Option<(u32, Namespace, usize)> = None;
+        for batch in due.chunks(64) {
+            self.look_ahead(batch);
+            for &lease in batch {
+                let entry = self.leases.terms(lease).entry;
+                let at = self.catalog.namespace_at(entry);
+                match &mut expired {
+                    Some((of, _, count)) if *of == at => *count += 1,
+                    _ => {
+                        let namespace = self.catalog.service_key(entry).namespace.clone();
+                        if let Some((_, namespace, count)) = expired.replace((at, namespace, 1)) {
+                            self.alarms.count(&namespace, count, now);
+                        }
                     }
                 }
+                self.take_out(entry, LeaseError::Expired, Cause::Expired, None);
             }
-            self.take_out(entry, LeaseError::Expired, Cause::Expired, None);
         }
-        if let Some((of, count)) = expired {
-            self.alarms.count(&of, count, now);
+        if let Some((_, namespace, count)) = expired {
+            self.alarms.count(&namespace, count, now);
         }
+    }
+
+    /// Reads what is about to be needed of many leases, so that the processor waits for their memory at once and not one
+    /// after the other.
+    fn look_ahead(&self, leases: &[u32]) {
+        let entry = |&lease: &u32| self.leases.terms(lease).entry;
+        let seen = leases.iter().map(entry).fold(0, |seen, entry| seen ^ self.catalog.look_at(entry));
+        core::hint::black_box(seen);
     }
 
     /// Where so many are due that an alarm sounds, those that were not held before get more time.
@@ -696,20 +590,14 @@ impl Registry {
         let mut first_time: BTreeMap<Namespace, Vec<u32>> = BTreeMap::new();
         for &lease in &*due {
             if self.held.get(&lease) != Some(&self.leases.deadline(lease)) {
-                let namespace = &self
-                    .catalog
-                    .service_key(self.leases.terms(lease).entry)
-                    .namespace;
+                let namespace = &self.catalog.service_key(self.leases.terms(lease).entry).namespace;
                 first_time.entry(namespace.clone()).or_default().push(lease);
             }
         }
         let until = now.saturating_add(self.config.alarm.hold);
         for (namespace, leases) in first_time {
             let instances = self.catalog.namespace(&namespace).instances;
-            if self
-                .alarms
-                .would_sound(&namespace, leases.len(), instances, now)
-            {
+            if self.alarms.would_sound(&namespace, leases.len(), instances, now) {
                 self.alarms.count(&namespace, leases.len(), now);
                 for lease in leases {
                     self.leases.hold(lease, until);
@@ -735,12 +623,7 @@ impl Registry {
     ///
     /// # Errors
     /// If there are too many; nothing was changed.
-    pub fn watch(
-        &mut self,
-        start: &WatchStart,
-        caller: &Arc<Caller>,
-        now: Instant,
-    ) -> Result<WatchId, WatchError> {
+    pub fn watch(&mut self, start: &WatchStart, caller: &Arc<Caller>, now: Instant) -> Result<WatchId, WatchError> {
         let now = self.advance(now);
         self.catalog.watch(start, Arc::clone(caller), now)
     }
@@ -779,12 +662,7 @@ impl Registry {
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called: no lease is due before it. O(1).
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let times = [
-            self.leases.next(),
-            self.warming_until,
-            self.alarms.poll_timeout(),
-            self.catalog.poll_timeout(),
-        ];
+        let times = [self.leases.next(), self.warming_until, self.alarms.poll_timeout(), self.catalog.poll_timeout()];
         times.into_iter().flatten().min()
     }
 
@@ -871,40 +749,18 @@ impl Registry {
     /// If it does not hold.
     pub fn assert_consistent(&self) {
         self.catalog.assert_consistent();
-        assert_eq!(
-            self.leases.len(),
-            self.catalog.len(),
-            "every instance has one lease"
-        );
+        assert_eq!(self.leases.len(), self.catalog.len(), "every instance has one lease");
         for (key, found) in self.catalog.all() {
             let terms = self.leases.terms(found.tag);
-            let entry = self
-                .catalog
-                .find(&key.namespace, &key.service, found.listed.instance.id());
-            assert_eq!(
-                entry,
-                Some(terms.entry),
-                "a lease holds the entry that names it"
-            );
+            let entry = self.catalog.find(&key.namespace, &key.service, found.listed.instance.id());
+            assert_eq!(entry, Some(terms.entry), "a lease holds the entry that names it");
         }
         let limits = &self.config.limits;
-        assert!(
-            self.catalog.len() <= limits.instances,
-            "instances within the limit"
-        );
-        assert!(
-            self.catalog.bytes() <= limits.bytes,
-            "bytes within the limit"
-        );
-        assert!(
-            self.catalog.log_len() <= limits.log_entries.max(1),
-            "log within the limit"
-        );
+        assert!(self.catalog.len() <= limits.instances, "instances within the limit");
+        assert!(self.catalog.bytes() <= limits.bytes, "bytes within the limit");
+        assert!(self.catalog.log_len() <= limits.log_entries.max(1), "log within the limit");
         assert!(self.overlays.len() <= limits.overlays && self.blocks.len() <= limits.blocks);
-        assert!(
-            self.catalog.watch_count() <= limits.watches,
-            "watches within the limit"
-        );
+        assert!(self.catalog.watch_count() <= limits.watches, "watches within the limit");
     }
 
     // What the commands share.
@@ -918,12 +774,7 @@ impl Registry {
     /// The wall clock, as far as it went on evenly since it was last read.
     fn wall(&self) -> WallTime {
         let since = self.now.saturating_since(self.anchor.0).as_millis();
-        WallTime(
-            self.anchor
-                .1
-                .0
-                .saturating_add(u64::try_from(since).unwrap_or(u64::MAX)),
-        )
+        WallTime(self.anchor.1.0.saturating_add(u64::try_from(since).unwrap_or(u64::MAX)))
     }
 
     /// Reads the wall clock anew, because it was set. It decides nothing.
@@ -935,35 +786,20 @@ impl Registry {
         let limits = &self.config.ttl;
         let given = ttl.unwrap_or(limits.default);
         if given < limits.min || given > limits.max {
-            return Err(RegisterError::Ttl {
-                given,
-                min: limits.min,
-                max: limits.max,
-            });
+            return Err(RegisterError::Ttl { given, min: limits.min, max: limits.max });
         }
-        Ok(Duration::from_millis(
-            u64::try_from(given.as_millis()).unwrap_or(u64::MAX).max(1),
-        ))
+        Ok(Duration::from_millis(u64::try_from(given.as_millis()).unwrap_or(u64::MAX).max(1)))
     }
 
-    fn check_room(&self, key: &ServiceKey, size: usize) -> Result<(), LimitReached> {
+    fn check_room(&self, namespace: &Namespace, service: Option<u32>, size: usize) -> Result<(), LimitReached> {
         let limits = &self.config.limits;
         within("instances", self.catalog.len(), limits.instances)?;
-        let service = self.catalog.find_service(&key.namespace, &key.service);
         let instances = service.map_or(0, |service| self.catalog.instances_of(service));
-        within(
-            "instances_per_service",
-            instances,
-            limits.instances_per_service,
-        )?;
+        within("instances_per_service", instances, limits.instances_per_service)?;
         if instances == 0 {
             within("services", self.catalog.service_count(), limits.services)?;
-            if self.catalog.namespace(&key.namespace).services == 0 {
-                within(
-                    "namespaces",
-                    self.catalog.namespaces().count(),
-                    limits.namespaces,
-                )?;
+            if self.catalog.namespace(namespace).services == 0 {
+                within("namespaces", self.catalog.namespaces().count(), limits.namespaces)?;
             }
         }
         self.check_bytes(size, 0)
@@ -972,37 +808,14 @@ impl Registry {
     fn check_bytes(&self, size: usize, instead_of: usize) -> Result<(), LimitReached> {
         let value = self.config.limits.bytes;
         let total = self.catalog.bytes() + size - instead_of;
-        if size > instead_of && total > value {
-            Err(LimitReached {
-                limit: "bytes",
-                value,
-            })
-        } else {
-            Ok(())
-        }
+        if size > instead_of && total > value { Err(LimitReached { limit: "bytes", value }) } else { Ok(()) }
     }
 
-    fn grant(
-        &mut self,
-        entry: u32,
-        operation: Operation,
-        ttl: Duration,
-        above: u64,
-    ) -> (Lease, u64) {
+    fn grant(&mut self, entry: u32, operation: Operation, ttl: Duration, above: u64) -> (Lease, u64) {
         let stays = self.config.faults.has(Fault::GenerationStays);
-        let generation = if stays {
-            1
-        } else {
-            (self.generation + 1).max(above + 1)
-        };
+        let generation = if stays { 1 } else { (self.generation + 1).max(above + 1) };
         self.generation += 1;
-        let (incarnation, sequence) = (operation.incarnation.0, operation.sequence);
-        let terms = Terms {
-            entry,
-            generation,
-            incarnation,
-            sequence,
-        };
+        let terms = Terms::new(entry, generation, operation.incarnation.0, operation.sequence);
         let secret = self.rng.next_u128();
         let lease = self.leases.grant(terms, ttl, secret, self.now);
         self.catalog.set_tag(entry, lease.index());
@@ -1013,14 +826,9 @@ impl Registry {
     fn end_lease(&mut self, entry: u32, how: LeaseError) {
         let lease = self.catalog.tag(entry);
         let terms = self.leases.terms(lease);
-        let operation = Operation {
-            incarnation: Incarnation(terms.incarnation),
-            sequence: terms.sequence,
-        };
-        let service = self.catalog.service_key(entry);
-        let id = self.catalog.listed(entry).instance.id();
-        self.ended
-            .record([&service.namespace, &service.service, id], operation);
+        let operation = Operation { incarnation: Incarnation(terms.incarnation()), sequence: terms.sequence };
+        let namespace = &self.catalog.service_key(entry).namespace;
+        self.ended.record(names(namespace, &self.catalog.listed(entry).instance), operation);
         if !self.held.is_empty() {
             self.held.remove(&lease);
         }
@@ -1028,20 +836,14 @@ impl Registry {
     }
 
     /// Ends the lease of an entry and takes the instance out.
-    fn take_out(
-        &mut self,
-        entry: u32,
-        how: LeaseError,
-        cause: Cause,
-        caller: Option<&Arc<Caller>>,
-    ) {
+    fn take_out(&mut self, entry: u32, how: LeaseError, cause: Cause, caller: Option<&Arc<Caller>>) {
         let subject = self.subject(entry);
         self.end_lease(entry, how);
         if let Some(overlay) = self.overlay_of_mut(entry) {
             overlay.base = None;
         }
         let why = self.why(cause, caller);
-        self.catalog.remove(entry, &why);
+        self.catalog.remove(entry, why);
         match cause {
             Cause::Expired => self.emit(EventKind::Expired(subject), caller),
             Cause::Deregistered => self.emit(EventKind::Deregistered(subject), caller),
@@ -1052,58 +854,41 @@ impl Registry {
 
     /// Shows an instance as it is now. Says whether that is news.
     fn show(&mut self, entry: u32, listed: Listed, cause: Cause, caller: &Arc<Caller>) -> bool {
-        if *self.catalog.listed(entry) == listed
-            && !self.config.faults.has(Fault::NoOpRaisesRevision)
-        {
+        if *self.catalog.listed(entry) == listed && !self.config.faults.has(Fault::NoOpRaisesRevision) {
             return false;
         }
         let why = self.why(cause, Some(caller));
-        self.catalog.replace(entry, listed, &why);
+        self.catalog.replace(entry, listed, why);
         true
     }
 
     fn why(&self, cause: Cause, caller: Option<&Arc<Caller>>) -> Why {
         let revision = Revision(self.catalog.revision().0 + 1);
-        Why {
-            revision,
-            time: self.wall(),
-            cause,
-            caller: caller.cloned(),
-        }
+        Why { revision, time: self.wall(), cause, caller: caller.cloned() }
     }
 
     fn subject(&self, entry: u32) -> Subject {
         let service = Arc::clone(self.catalog.service_key(entry));
-        Subject {
-            service,
-            instance: self.catalog.listed(entry).instance.clone(),
-        }
+        Subject { service, instance: self.catalog.listed(entry).instance.clone() }
     }
 
     fn emit(&mut self, kind: EventKind, caller: Option<&Arc<Caller>>) {
         let (time, revision) = (self.wall(), self.catalog.revision());
-        self.events.push_back(Event {
-            time,
-            revision,
-            kind,
-            caller: caller.cloned(),
-        });
+        self.events.push_back(Event { time, revision, kind, caller: caller.cloned() });
     }
 }
 
+/// What an instance is told apart by.
+fn names<'a>(namespace: &'a Namespace, instance: &'a Instance) -> [&'a [u8]; 3] {
+    [namespace.as_bytes(), instance.service_bytes(), instance.id_bytes()]
+}
+
 fn within(limit: &'static str, held: usize, value: usize) -> Result<(), LimitReached> {
-    if held >= value {
-        Err(LimitReached { limit, value })
-    } else {
-        Ok(())
-    }
+    if held >= value { Err(LimitReached { limit, value }) } else { Ok(()) }
 }
 
 impl fmt::Debug for Registry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Registry")
-            .field("catalog", &self.catalog)
-            .field("now", &self.now)
-            .finish_non_exhaustive()
+        f.debug_struct("Registry").field("catalog", &self.catalog).field("now", &self.now).finish_non_exhaustive()
     }
 }

@@ -12,9 +12,7 @@ use crate::name::InstanceId;
 use crate::packed::Instance;
 
 /// How many visible changes a registry had seen: the coordinate in which everything is dated.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Revision(pub u64);
 
@@ -63,10 +61,7 @@ impl core::str::FromStr for Cursor {
             return Err(CursorError);
         }
         let revision = Revision(revision.parse().map_err(|_| CursorError)?);
-        Ok(Self {
-            epoch: Epoch(epoch.into()),
-            revision,
-        })
+        Ok(Self { epoch: Epoch(epoch.into()), revision })
     }
 }
 
@@ -99,9 +94,7 @@ impl Change {
     /// The id of the instance that changed.
     #[must_use]
     pub fn id(&self) -> &str {
-        self.after()
-            .or_else(|| self.before())
-            .map_or("", Instance::id)
+        self.after().or_else(|| self.before()).map_or("", Instance::id)
     }
 
     /// How the instance looked, if it was there.
@@ -139,10 +132,7 @@ impl Change {
         match self {
             Self::Insert(instance) => Self::Remove(instance),
             Self::Remove(instance) => Self::Insert(instance),
-            Self::Update { before, after } => Self::Update {
-                before: after,
-                after: before,
-            },
+            Self::Update { before, after } => Self::Update { before: after, after: before },
         }
     }
 }
@@ -192,16 +182,10 @@ impl Delta {
     /// speaks of an instance that this one left otherwise.
     pub fn compose(&self, next: &Self) -> Result<Self, ApplyError> {
         if next.from != self.to {
-            return Err(ApplyError::Gap {
-                held: self.to,
-                from: next.from,
-            });
+            return Err(ApplyError::Gap { held: self.to, from: next.from });
         }
-        let mut composed: BTreeMap<&str, (Option<&Instance>, Option<&Instance>)> = self
-            .changes
-            .iter()
-            .map(|c| (c.id(), (c.before(), c.after())))
-            .collect();
+        let mut composed: BTreeMap<&str, (Option<&Instance>, Option<&Instance>)> =
+            self.changes.iter().map(|c| (c.id(), (c.before(), c.after()))).collect();
         for change in &next.changes {
             match composed.entry(change.id()) {
                 Entry::Vacant(entry) => drop(entry.insert((change.before(), change.after()))),
@@ -211,24 +195,15 @@ impl Delta {
                 Entry::Occupied(mut entry) => entry.get_mut().1 = change.after(),
             }
         }
-        let between = |(before, after): (Option<&Instance>, Option<&Instance>)| {
-            Change::between(before.cloned(), after.cloned())
-        };
-        Ok(Self {
-            from: self.from,
-            to: next.to,
-            changes: composed.into_values().filter_map(between).collect(),
-        })
+        let between =
+            |(before, after): (Option<&Instance>, Option<&Instance>)| Change::between(before.cloned(), after.cloned());
+        Ok(Self { from: self.from, to: next.to, changes: composed.into_values().filter_map(between).collect() })
     }
 
     /// The delta that leads back.
     #[must_use]
     pub fn inverted(self) -> Self {
-        Self {
-            from: self.to,
-            to: self.from,
-            changes: self.changes.into_iter().map(Change::inverted).collect(),
-        }
+        Self { from: self.to, to: self.from, changes: self.changes.into_iter().map(Change::inverted).collect() }
     }
 }
 
@@ -243,10 +218,7 @@ impl InstanceSet {
     /// The empty set at revision 0.
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            revision: Revision(0),
-            instances: BTreeMap::new(),
-        }
+        Self { revision: Revision(0), instances: BTreeMap::new() }
     }
 
     /// Applies a delta, whole or not at all. O(changes · log n).
@@ -255,16 +227,9 @@ impl InstanceSet {
     /// If the delta starts elsewhere or speaks of other instances; the set is as before.
     pub fn apply(&mut self, delta: &Delta) -> Result<(), ApplyError> {
         if delta.from != self.revision {
-            return Err(ApplyError::Gap {
-                held: self.revision,
-                from: delta.from,
-            });
+            return Err(ApplyError::Gap { held: self.revision, from: delta.from });
         }
-        if delta
-            .changes
-            .iter()
-            .any(|change| self.instances.get(change.id()) != change.before())
-        {
+        if delta.changes.iter().any(|change| self.instances.get(change.id()) != change.before()) {
             return Err(ApplyError::Mismatch);
         }
         for change in &delta.changes {
@@ -289,10 +254,7 @@ impl InstanceSet {
         mutations: impl IntoIterator<Item = Mutation>,
     ) -> Result<Delta, ApplyError> {
         if from != self.revision {
-            return Err(ApplyError::Gap {
-                held: self.revision,
-                from,
-            });
+            return Err(ApplyError::Gap { held: self.revision, from });
         }
         let mut before: BTreeMap<InstanceId, Option<Instance>> = BTreeMap::new();
         for mutation in mutations {
@@ -310,21 +272,13 @@ impl InstanceSet {
             before.entry(id).or_insert(was);
         }
         self.revision = to;
-        let between =
-            |(id, was)| Change::between(was, self.instances.get::<InstanceId>(&id).cloned());
-        Ok(Delta {
-            from,
-            to,
-            changes: before.into_iter().filter_map(between).collect(),
-        })
+        let between = |(id, was)| Change::between(was, self.instances.get::<InstanceId>(&id).cloned());
+        Ok(Delta { from, to, changes: before.into_iter().filter_map(between).collect() })
     }
 
     /// Takes a snapshot and says what it changed: the one difference that really happened. O(n).
     pub fn reset(&mut self, snapshot: Snapshot) -> Delta {
-        let next = Self {
-            revision: snapshot.revision,
-            instances: snapshot.instances,
-        };
+        let next = Self { revision: snapshot.revision, instances: snapshot.instances };
         let delta = self.diff(&next);
         *self = next;
         delta
@@ -334,10 +288,7 @@ impl InstanceSet {
     #[must_use]
     pub fn diff(&self, other: &Self) -> Delta {
         let mut changes = Vec::new();
-        let (mut ours, mut theirs) = (
-            self.instances.iter().peekable(),
-            other.instances.iter().peekable(),
-        );
+        let (mut ours, mut theirs) = (self.instances.iter().peekable(), other.instances.iter().peekable());
         loop {
             let (before, after) = match (ours.peek(), theirs.peek()) {
                 (None, None) => break,
@@ -346,25 +297,16 @@ impl InstanceSet {
                 (None, Some(_)) => (None, theirs.next()),
                 (Some(_), _) => (ours.next(), None),
             };
-            let instance = |entry: Option<(&InstanceId, &Instance)>| {
-                entry.map(|(_, instance)| instance.clone())
-            };
+            let instance = |entry: Option<(&InstanceId, &Instance)>| entry.map(|(_, instance)| instance.clone());
             changes.extend(Change::between(instance(before), instance(after)));
         }
-        Delta {
-            from: self.revision,
-            to: other.revision,
-            changes,
-        }
+        Delta { from: self.revision, to: other.revision, changes }
     }
 
     /// The set as plain data.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot {
-            revision: self.revision,
-            instances: self.instances.clone(),
-        }
+        Snapshot { revision: self.revision, instances: self.instances.clone() }
     }
 
     /// The revision it is at.
@@ -399,9 +341,6 @@ impl InstanceSet {
 
 impl From<Snapshot> for InstanceSet {
     fn from(snapshot: Snapshot) -> Self {
-        Self {
-            revision: snapshot.revision,
-            instances: snapshot.instances,
-        }
+        Self { revision: snapshot.revision, instances: snapshot.instances }
     }
 }

@@ -55,17 +55,6 @@ pub(crate) fn micros(span: Duration) -> u64 {
 }
 
 /// Milliseconds since the Unix epoch, as far as the driver knows. For people to read: it decides nothing.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    Default,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    serde::Serialize,
-    serde::Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]
 pub struct WallTime(pub u64);

@@ -22,9 +22,7 @@ fn ops(seed: u64) -> (u8, Vec<Op>) {
         (state >> 32) as u8
     };
     let variant = next();
-    let ops = (0..200)
-        .map(|_| Op::from_word([(); WORD].map(|()| next())))
-        .collect();
+    let ops = (0..200).map(|_| Op::from_word([(); WORD].map(|()| next()))).collect();
     (variant, ops)
 }
 
@@ -36,8 +34,7 @@ fn every_planted_bug_is_caught() {
     for &fault in Fault::ALL {
         let caught = (0..BUDGET).find(|&seed| {
             let (variant, ops) = ops(seed);
-            panic::catch_unwind(AssertUnwindSafe(|| run(variant, Faults::only(fault), &ops)))
-                .is_err()
+            panic::catch_unwind(AssertUnwindSafe(|| run(variant, Faults::only(fault), &ops))).is_err()
         });
         match caught {
             Some(runs) if runs >= slowest.0 => slowest = (runs, Some(fault)),
@@ -46,10 +43,7 @@ fn every_planted_bug_is_caught() {
         }
     }
     drop(panic::take_hook());
-    println!(
-        "{} planted bugs; the slowest to be caught: {slowest:?}",
-        Fault::ALL.len()
-    );
+    println!("{} planted bugs; the slowest to be caught: {slowest:?}", Fault::ALL.len());
     assert!(missed.is_empty(), "not caught in {BUDGET} runs: {missed:?}");
 }
 

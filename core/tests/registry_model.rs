@@ -23,21 +23,9 @@ fn whatever_went_wrong_once_goes_right() {
 }
 
 fn cases() -> ProptestConfig {
-    let native = if cfg!(target_family = "wasm") {
-        60
-    } else {
-        1_000
-    };
-    let cases = std::env::var("PROPTEST_CASES")
-        .ok()
-        .and_then(|cases| cases.parse().ok())
-        .unwrap_or(native);
-    ProptestConfig {
-        cases,
-        max_shrink_iters: 20_000,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    }
+    let native = if cfg!(target_family = "wasm") { 60 } else { 1_000 };
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(native);
+    ProptestConfig { cases, max_shrink_iters: 20_000, failure_persistence: None, ..ProptestConfig::default() }
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use periplus_core::set::ApplyError;
 use periplus_core::{
-    Change, Cursor, Delta, Epoch, Instance, InstanceId, InstanceSet, Lease, Mutation, Revision,
-    ServiceInstance, ServiceName, Snapshot,
+    Change, Cursor, Delta, Epoch, Instance, InstanceId, InstanceSet, Lease, Mutation, Revision, ServiceInstance,
+    ServiceName, Snapshot,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -14,46 +14,28 @@ fn instance(id: u8, look: u8) -> Instance {
     let name = ServiceName::new("web").expect("a name");
     let id = InstanceId::new(format!("i{id}")).expect("a name");
     let plain = ServiceInstance::new(name, id);
-    Instance::pack(&if look == 0 {
-        plain
-    } else {
-        plain.with_metadata("look", look.to_string())
-    })
+    Instance::pack(&if look == 0 { plain } else { plain.with_metadata("look", look.to_string()) })
 }
 
 fn mutations() -> impl Strategy<Value = Vec<Mutation>> {
     let one = (0..6u8, 0..4u8, any::<bool>()).prop_map(|(id, look, put)| {
         let instance = instance(id, look);
-        if put {
-            Mutation::Put(instance)
-        } else {
-            Mutation::Remove(instance.instance_id())
-        }
+        if put { Mutation::Put(instance) } else { Mutation::Remove(instance.instance_id()) }
     });
     vec(one, 0..12)
 }
 
 fn set(revision: u64) -> impl Strategy<Value = InstanceSet> {
     vec((0..6u8, 0..4u8), 0..6).prop_map(move |entries| {
-        let instances = entries
-            .into_iter()
-            .map(|(id, look)| instance(id, look))
-            .map(|i| (i.instance_id(), i))
-            .collect();
-        InstanceSet::from(Snapshot {
-            revision: Revision(revision),
-            instances,
-        })
+        let instances =
+            entries.into_iter().map(|(id, look)| instance(id, look)).map(|i| (i.instance_id(), i)).collect();
+        InstanceSet::from(Snapshot { revision: Revision(revision), instances })
     })
 }
 
 fn config() -> ProptestConfig {
     ProptestConfig {
-        cases: if cfg!(target_family = "wasm") {
-            64
-        } else {
-            1_024
-        },
+        cases: if cfg!(target_family = "wasm") { 64 } else { 1_024 },
         failure_persistence: None,
         ..ProptestConfig::default()
     }

@@ -33,10 +33,7 @@ impl Selector {
     /// Everything in a namespace.
     #[must_use]
     pub const fn all(namespace: Namespace) -> Self {
-        Self::Prefix {
-            namespace,
-            prefix: SmolStr::new_static(""),
-        }
+        Self::Prefix { namespace, prefix: SmolStr::new_static("") }
     }
 
     /// The namespace.
@@ -63,13 +60,9 @@ impl Selector {
     fn covers(&self, other: &Self) -> bool {
         match (self, other) {
             (_, Self::Service(key)) => self.contains(key),
-            (
-                Self::Prefix { namespace, prefix },
-                Self::Prefix {
-                    namespace: ns,
-                    prefix: longer,
-                },
-            ) => namespace == ns && longer.starts_with(prefix.as_str()),
+            (Self::Prefix { namespace, prefix }, Self::Prefix { namespace: ns, prefix: longer }) => {
+                namespace == ns && longer.starts_with(prefix.as_str())
+            }
             (Self::Service(_), Self::Prefix { .. }) => false,
         }
     }
@@ -88,31 +81,23 @@ impl WatchStart {
     /// A watch of one thing, from its snapshot on.
     #[must_use]
     pub fn fresh(selector: Selector) -> Self {
-        Self {
-            selectors: alloc::vec![(selector, None)],
-        }
+        Self { selectors: alloc::vec![(selector, None)] }
     }
 
     /// A watch of one thing, from a cursor on.
     #[must_use]
     pub fn resumed(selector: Selector, cursor: Cursor) -> Self {
-        Self {
-            selectors: alloc::vec![(selector, Some(cursor))],
-        }
+        Self { selectors: alloc::vec![(selector, Some(cursor))] }
     }
 }
 
 /// The selectors that count: none twice, and none that another covers.
 pub(super) fn distinct(start: &WatchStart) -> impl Iterator<Item = (&Selector, Option<&Cursor>)> {
     let selectors = || start.selectors.iter().map(|(selector, _)| selector);
-    let wide: Vec<&Selector> = selectors()
-        .filter(|selector| matches!(selector, Selector::Prefix { .. }))
-        .collect();
+    let wide: Vec<&Selector> = selectors().filter(|selector| matches!(selector, Selector::Prefix { .. })).collect();
     let mut met = BTreeSet::new();
     start.selectors.iter().filter_map(move |(selector, since)| {
-        let covered = wide
-            .iter()
-            .any(|wide| *wide != selector && wide.covers(selector));
+        let covered = wide.iter().any(|wide| *wide != selector && wide.covers(selector));
         (met.insert(selector) && !covered).then_some((selector, since.as_ref()))
     })
 }
@@ -166,7 +151,7 @@ pub struct Delivery {
     /// The selectors that are told from scratch: what they do not list is not there.
     pub snapshots: Vec<SelectorSnapshot>,
     /// What changed of the other selectors, oldest first, one change an instance.
-    pub changes: Vec<Delivered>,
+    pub changes: Arc<[Delivered]>,
     /// What the watcher should know besides.
     pub notices: Vec<Notice>,
 }
@@ -295,11 +280,7 @@ struct Watch {
 }
 
 impl Watch {
-    fn concerns<'a>(
-        &self,
-        namespace: &Namespace,
-        namespace_of: impl Fn(u32) -> &'a Namespace,
-    ) -> bool {
+    fn concerns<'a>(&self, namespace: &Namespace, namespace_of: impl Fn(u32) -> &'a Namespace) -> bool {
         self.targets.iter().any(|target| match &target.place {
             Place::Service(service) => namespace_of(*service) == namespace,
             Place::Prefix(prefix) => prefix.0 == *namespace,
@@ -355,10 +336,7 @@ impl Watches {
     pub(super) fn check(&self, start: &WatchStart) -> Result<(), WatchError> {
         let given = start.selectors.len();
         if given == 0 || given > self.selectors {
-            return Err(WatchError::Selectors {
-                given,
-                limit: self.selectors,
-            });
+            return Err(WatchError::Selectors { given, limit: self.selectors });
         }
         if self.len() >= self.limit {
             return Err(WatchError::Watches { limit: self.limit });
@@ -374,24 +352,12 @@ impl Watches {
         now: Instant,
     ) -> WatchId {
         let since: Box<[Option<Revision>]> = targets.iter().map(|(_, since)| *since).collect();
-        let ahead = since
-            .iter()
-            .flatten()
-            .max()
-            .copied()
-            .filter(|&since| since > revision);
+        let ahead = since.iter().flatten().max().copied().filter(|&since| since > revision);
         let seen = match ahead {
-            Some(revision) => Seen::Ahead {
-                each: since,
-                revision,
-                until: now.saturating_add(self.behind_wait),
-            },
+            Some(revision) => Seen::Ahead { each: since, revision, until: now.saturating_add(self.behind_wait) },
             None => Seen::Each(since),
         };
-        let targets = targets
-            .into_iter()
-            .map(|(place, _)| Targeted { place, position: 0 })
-            .collect();
+        let targets = targets.into_iter().map(|(place, _)| Targeted { place, position: 0 }).collect();
         let watch = Watch {
             generation: 0,
             open: true,
@@ -405,11 +371,7 @@ impl Watches {
         let slot = match self.free.pop() {
             Some(slot) => {
                 let place = &mut self.slots[slot as usize];
-                *place = Watch {
-                    generation: place.generation + 1,
-                    queued: place.queued,
-                    ..watch
-                };
+                *place = Watch { generation: place.generation + 1, queued: place.queued, ..watch };
                 slot
             }
             None => {
@@ -423,17 +385,11 @@ impl Watches {
                 self.prefixes.insert((slot, at as u32));
             }
         }
-        if let Seen::Ahead {
-            revision, until, ..
-        } = watch.seen
-        {
+        if let Seen::Ahead { revision, until, .. } = watch.seen {
             self.ahead.insert((revision, slot));
             self.waits.insert((until, slot));
         }
-        let id = WatchId {
-            slot,
-            generation: watch.generation,
-        };
+        let id = WatchId { slot, generation: watch.generation };
         self.mark(slot);
         id
     }
@@ -445,10 +401,7 @@ impl Watches {
         watch.dirty = false;
         let seen = core::mem::replace(&mut watch.seen, Seen::Over);
         let targets = core::mem::take(&mut watch.targets);
-        if let Seen::Ahead {
-            revision, until, ..
-        } = seen
-        {
+        if let Seen::Ahead { revision, until, .. } = seen {
             self.ahead.remove(&(revision, id.slot));
             self.waits.remove(&(until, id.slot));
         }
@@ -501,9 +454,7 @@ impl Watches {
         for &(slot, at) in &prefixes {
             if let Place::Prefix(prefix) = &self.slots[slot as usize].targets[at as usize].place {
                 let (namespace, prefix) = &**prefix;
-                if every
-                    || (*namespace == key.namespace && key.service.starts_with(prefix.as_str()))
-                {
+                if every || (*namespace == key.namespace && key.service.starts_with(prefix.as_str())) {
                     self.mark(slot);
                 }
             }
@@ -514,11 +465,7 @@ impl Watches {
     /// The catalog has come to a revision that some watches may have waited for.
     #[inline]
     pub(super) fn on_revision(&mut self, revision: Revision) {
-        while self
-            .ahead
-            .first()
-            .is_some_and(|(ahead, _)| *ahead <= revision)
-        {
+        while self.ahead.first().is_some_and(|(ahead, _)| *ahead <= revision) {
             let Some((_, slot)) = self.ahead.pop_first() else {
                 break;
             };
@@ -553,10 +500,7 @@ impl Watches {
             let watch = &mut self.slots[slot as usize];
             watch.queued = false;
             if watch.open && watch.dirty {
-                return Some(WatchId {
-                    slot,
-                    generation: watch.generation,
-                });
+                return Some(WatchId { slot, generation: watch.generation });
             }
         }
         None
@@ -592,23 +536,15 @@ impl Watches {
         } else if fresh {
             // What holds now may have been announced before the watch was opened.
             notices.extend(self.warming.then_some(Notice::Warming));
-            let alarms = self
-                .alarms
-                .values()
-                .filter(|alarm| concerns(&alarm.namespace));
+            let alarms = self.alarms.values().filter(|alarm| concerns(&alarm.namespace));
             notices.extend(alarms.cloned().map(Notice::Alarm));
         } else if next_notice > from {
-            let skip =
-                usize::try_from(from.saturating_sub(self.first_notice)).unwrap_or(usize::MAX);
+            let skip = usize::try_from(from.saturating_sub(self.first_notice)).unwrap_or(usize::MAX);
             let news = self.notices.iter().skip(skip);
             let news = news.filter(|(namespace, _)| namespace.as_ref().is_none_or(concerns));
             notices.extend(news.map(|(_, notice)| notice.clone()));
         }
-        Some(Turn {
-            seen,
-            notices,
-            ended,
-        })
+        Some(Turn { seen, notices, ended })
     }
 
     pub(super) fn targets(&self, id: WatchId) -> impl Iterator<Item = (&Place, Option<Revision>)> {
@@ -621,6 +557,14 @@ impl Watches {
             };
             (&target.place, since)
         })
+    }
+
+    /// The service that a watch covers, if it covers one and no more.
+    pub(super) fn only_service(&self, id: WatchId) -> Option<u32> {
+        match &*self.slots[id.slot as usize].targets {
+            [Targeted { place: Place::Service(at), .. }] => Some(*at),
+            _ => None,
+        }
     }
 
     pub(super) fn advance(&mut self, id: WatchId, revision: Revision) {
@@ -650,9 +594,7 @@ impl Watches {
         match &notice {
             Notice::Warming => self.warming = true,
             Notice::Settled => self.warming = false,
-            Notice::Alarm(alarm) => {
-                drop(self.alarms.insert(alarm.namespace.clone(), alarm.clone()))
-            }
+            Notice::Alarm(alarm) => drop(self.alarms.insert(alarm.namespace.clone(), alarm.clone())),
             Notice::AlarmEnded(namespace) => drop(self.alarms.remove(namespace)),
             Notice::Behind { .. } => {}
         }
@@ -661,28 +603,19 @@ impl Watches {
             self.notices.pop_front();
             self.first_notice += 1;
         }
-        let concerned = |watch: &Watch| {
-            watch.open && namespace.is_none_or(|namespace| watch.concerns(namespace, &namespace_of))
-        };
-        let slots =
-            (0..self.slots.len() as u32).filter(|&slot| concerned(&self.slots[slot as usize]));
+        let concerned =
+            |watch: &Watch| watch.open && namespace.is_none_or(|namespace| watch.concerns(namespace, &namespace_of));
+        let slots = (0..self.slots.len() as u32).filter(|&slot| concerned(&self.slots[slot as usize]));
         for slot in slots.collect::<Vec<_>>() {
             self.mark(slot);
         }
     }
 
-    pub(super) fn info(
-        &self,
-        id: WatchId,
-        key_of: impl Fn(u32) -> Arc<ServiceKey>,
-    ) -> Option<WatchInfo> {
+    pub(super) fn info(&self, id: WatchId, key_of: impl Fn(u32) -> Arc<ServiceKey>) -> Option<WatchInfo> {
         let watch = self.get(id)?;
         let selector = |target: &Targeted| match &target.place {
             Place::Service(service) => Selector::Service((*key_of(*service)).clone()),
-            Place::Prefix(prefix) => Selector::Prefix {
-                namespace: prefix.0.clone(),
-                prefix: prefix.1.clone(),
-            },
+            Place::Prefix(prefix) => Selector::Prefix { namespace: prefix.0.clone(), prefix: prefix.1.clone() },
         };
         Some(WatchInfo {
             selectors: watch.targets.iter().map(selector).collect(),
@@ -696,15 +629,8 @@ impl Watches {
     }
 
     pub(super) fn ids(&self) -> impl Iterator<Item = WatchId> {
-        let open = self
-            .slots
-            .iter()
-            .enumerate()
-            .filter(|(_, watch)| watch.open);
-        open.map(|(slot, watch)| WatchId {
-            slot: slot as u32,
-            generation: watch.generation,
-        })
+        let open = self.slots.iter().enumerate().filter(|(_, watch)| watch.open);
+        open.map(|(slot, watch)| WatchId { slot: slot as u32, generation: watch.generation })
     }
 
     pub(super) const fn len(&self) -> usize {
@@ -712,34 +638,19 @@ impl Watches {
     }
 
     fn get(&self, id: WatchId) -> Option<&Watch> {
-        self.slots
-            .get(id.slot as usize)
-            .filter(|watch| watch.open && watch.generation == id.generation)
+        self.slots.get(id.slot as usize).filter(|watch| watch.open && watch.generation == id.generation)
     }
 
     fn get_mut(&mut self, id: WatchId) -> Option<&mut Watch> {
-        self.slots
-            .get_mut(id.slot as usize)
-            .filter(|watch| watch.open && watch.generation == id.generation)
+        self.slots.get_mut(id.slot as usize).filter(|watch| watch.open && watch.generation == id.generation)
     }
 
     /// Whoever has something to be told is in the queue, or was named and has not taken its turn.
     pub(super) fn assert_consistent(&self) {
         for (slot, watch) in self.slots.iter().enumerate() {
-            let in_queue = self
-                .ready
-                .iter()
-                .filter(|&&queued| queued as usize == slot)
-                .count();
-            assert_eq!(
-                in_queue,
-                usize::from(watch.queued),
-                "a watch is in the queue as it says"
-            );
-            assert!(
-                watch.open || !watch.dirty,
-                "a closed watch waits for nothing"
-            );
+            let in_queue = self.ready.iter().filter(|&&queued| queued as usize == slot).count();
+            assert_eq!(in_queue, usize::from(watch.queued), "a watch is in the queue as it says");
+            assert!(watch.open || !watch.dirty, "a closed watch waits for nothing");
         }
         assert_eq!(self.ahead.len(), self.waits.len(), "who is ahead waits");
     }

@@ -49,12 +49,7 @@ pub(super) enum Turn {
 
 impl Alarms {
     pub(super) fn new(config: AlarmConfig) -> Self {
-        Self {
-            config,
-            part: (micros(config.window) / PARTS as u64).max(1),
-            windows: BTreeMap::new(),
-            counted: false,
-        }
+        Self { config, part: (micros(config.window) / PARTS as u64).max(1), windows: BTreeMap::new(), counted: false }
     }
 
     /// Counts expiries. O(log namespaces).
@@ -62,13 +57,7 @@ impl Alarms {
         let part = now.as_micros() / self.part;
         self.counted = true;
         if !self.windows.contains_key(namespace) {
-            self.windows.insert(
-                namespace.clone(),
-                Window {
-                    part,
-                    ..Window::default()
-                },
-            );
+            self.windows.insert(namespace.clone(), Window { part, ..Window::default() });
         }
         if let Some(window) = self.windows.get_mut(namespace) {
             window.move_on(part);
@@ -77,13 +66,7 @@ impl Alarms {
     }
 
     /// Whether an alarm would sound, or sounds already, if so many more were counted while they stay.
-    pub(super) fn would_sound(
-        &mut self,
-        namespace: &Namespace,
-        more: usize,
-        instances: usize,
-        now: Instant,
-    ) -> bool {
+    pub(super) fn would_sound(&mut self, namespace: &Namespace, more: usize, instances: usize, now: Instant) -> bool {
         let part = now.as_micros() / self.part;
         let window = self.windows.get_mut(namespace);
         let (expired, sounds) = window.map_or((0, false), |window| {
@@ -95,11 +78,7 @@ impl Alarms {
 
     /// Raises and ends alarms as the counts say, if something was counted or a window moved on.
     /// O(namespaces with expiries in the window).
-    pub(super) fn turns(
-        &mut self,
-        now: Instant,
-        instances: impl Fn(&Namespace) -> usize,
-    ) -> Vec<Turn> {
+    pub(super) fn turns(&mut self, now: Instant, instances: impl Fn(&Namespace) -> usize) -> Vec<Turn> {
         let part = now.as_micros() / self.part;
         let mut turns = Vec::new();
         let moved = self.poll_timeout().is_some_and(|at| at <= now);
@@ -112,11 +91,7 @@ impl Alarms {
             let of = instances(namespace) + expired;
             match (&window.raised, exceeds(&self.config, expired, of)) {
                 (None, true) => {
-                    let alarm = Alarm {
-                        namespace: namespace.clone(),
-                        expired,
-                        of,
-                    };
+                    let alarm = Alarm { namespace: namespace.clone(), expired, of };
                     window.raised = Some(alarm.clone());
                     turns.push(Turn::Raised(alarm));
                 }
@@ -127,8 +102,7 @@ impl Alarms {
                 _ => {}
             }
         }
-        self.windows
-            .retain(|_, window| window.raised.is_some() || window.total() > 0);
+        self.windows.retain(|_, window| window.raised.is_some() || window.total() > 0);
         turns
     }
 
@@ -139,13 +113,10 @@ impl Alarms {
     }
 
     pub(super) fn raised(&self) -> impl Iterator<Item = &Alarm> {
-        self.windows
-            .values()
-            .filter_map(|window| window.raised.as_ref())
+        self.windows.values().filter_map(|window| window.raised.as_ref())
     }
 }
 
 fn exceeds(config: &AlarmConfig, expired: usize, of: usize) -> bool {
-    expired >= config.minimum.max(1)
-        && expired.saturating_mul(100) > of.saturating_mul(config.share as usize)
+    expired >= config.minimum.max(1) && expired.saturating_mul(100) > of.saturating_mul(config.share as usize)
 }

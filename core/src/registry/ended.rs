@@ -18,15 +18,11 @@ pub(super) struct Ended {
 
 impl Ended {
     pub(super) fn new(limit: usize, hash_seed: u64) -> Self {
-        Self {
-            latest: HashMap::with_hasher(FixedState::with_seed(hash_seed)),
-            order: VecDeque::new(),
-            limit,
-        }
+        Self { latest: HashMap::with_hasher(FixedState::with_seed(hash_seed)), order: VecDeque::new(), limit }
     }
 
     /// Everything that this holder sent for this instance up to the sequence is over. O(1).
-    pub(super) fn record(&mut self, instance: [&str; 3], operation: Operation) {
+    pub(super) fn record(&mut self, instance: [&[u8]; 3], operation: Operation) {
         if operation.is_anonymous() || self.limit == 0 {
             return;
         }
@@ -49,7 +45,7 @@ impl Ended {
     }
 
     /// Whether the command is over. O(1).
-    pub(super) fn includes(&self, instance: [&str; 3], operation: Operation) -> bool {
+    pub(super) fn includes(&self, instance: [&[u8]; 3], operation: Operation) -> bool {
         if operation.is_anonymous() || self.latest.is_empty() {
             return false;
         }
@@ -59,10 +55,7 @@ impl Ended {
 
     /// As plain data, the longest ago first.
     pub(super) fn export(&self) -> Vec<(u128, u64)> {
-        self.order
-            .iter()
-            .map(|holder| (*holder, self.latest[holder]))
-            .collect()
+        self.order.iter().map(|holder| (*holder, self.latest[holder])).collect()
     }
 
     pub(super) fn restore(&mut self, ended: &[(u128, u64)]) {
@@ -73,19 +66,15 @@ impl Ended {
 }
 
 /// The incarnation is 128 random bits, so the names need no more than be told apart for the same holder.
-fn holder(instance: [&str; 3], incarnation: u128) -> u128 {
+fn holder(instance: [&[u8]; 3], incarnation: u128) -> u128 {
     let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
     for name in instance {
-        for chunk in name.as_bytes().chunks(8) {
+        for chunk in name.chunks(8) {
             let mut word = [0; 8];
             word[..chunk.len()].copy_from_slice(chunk);
-            hash = (hash ^ u64::from_le_bytes(word))
-                .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-                .rotate_left(29);
+            hash = (hash ^ u64::from_le_bytes(word)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
         }
-        hash = (hash ^ name.len() as u64)
-            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-            .rotate_left(29);
+        hash = (hash ^ name.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
     }
     incarnation ^ u128::from(hash).wrapping_mul(0x0001_0000_0000_0001_0000_0000_0000_0001)
 }

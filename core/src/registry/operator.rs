@@ -8,14 +8,14 @@ use core::time::Duration;
 
 use smol_str::SmolStr;
 
-use super::{Register, Registry};
-use crate::error::{LimitReached, OperatorError, RegisterError};
+use super::Registry;
+use crate::error::{LimitReached, OperatorError};
 use crate::event::{Caller, Cause, EventKind};
 use crate::fault::Fault;
-use crate::instance::Patch;
+use crate::instance::{InstanceError, Patch};
 use crate::lease::LeaseError;
 use crate::log::Listed;
-use crate::name::Key;
+use crate::name::{Key, Namespace};
 use crate::packed::Instance;
 use crate::time::{Instant, WallTime};
 
@@ -39,10 +39,7 @@ pub struct Overlay {
 
 impl Overlay {
     pub(super) fn patch(&self) -> Patch {
-        Patch {
-            metadata: self.metadata.clone(),
-            ..Patch::default()
-        }
+        Patch { metadata: self.metadata.clone(), ..Patch::default() }
     }
 }
 
@@ -64,23 +61,20 @@ pub(super) struct Blocks {
 
 impl Blocks {
     pub(super) const fn new(limit: usize) -> Self {
-        Self {
-            by_key: BTreeMap::new(),
-            by_time: BTreeSet::new(),
-            limit,
-        }
+        Self { by_key: BTreeMap::new(), by_time: BTreeSet::new(), limit }
     }
 
     /// How long an instance is still blocked, and why. O(log n).
-    pub(super) fn remaining(&self, names: [&str; 3], now: Instant) -> Option<(Duration, SmolStr)> {
+    pub(super) fn remaining(
+        &self,
+        namespace: &Namespace,
+        instance: &Instance,
+        now: Instant,
+    ) -> Option<(Duration, SmolStr)> {
         if self.by_key.is_empty() {
             return None;
         }
-        let key = Key::new(
-            crate::Namespace::trusted(names[0]),
-            crate::ServiceName::trusted(names[1]),
-            crate::InstanceId::trusted(names[2]),
-        );
+        let key = Key::new(namespace.clone(), instance.service_name(), instance.instance_id());
         let block = self.by_key.get(&key).filter(|block| block.until > now)?;
         Some((block.until.saturating_since(now), block.reason.clone()))
     }
@@ -88,14 +82,7 @@ impl Blocks {
     fn check(&mut self, key: &Key, now: Instant) -> Result<(), LimitReached> {
         self.forget(now);
         let full = self.by_key.len() >= self.limit && !self.by_key.contains_key(key);
-        if full {
-            Err(LimitReached {
-                limit: "blocks",
-                value: self.limit,
-            })
-        } else {
-            Ok(())
-        }
+        if full { Err(LimitReached { limit: "blocks", value: self.limit }) } else { Ok(()) }
     }
 
     pub(super) fn insert(&mut self, key: Key, block: BlockInfo) {
@@ -148,18 +135,10 @@ impl Registry {
         let old = self.overlays.get(key);
         let limit = self.config.limits.overlays;
         if old.is_none() && self.overlays.len() >= limit {
-            return Err(OperatorError::Limit(LimitReached {
-                limit: "overlays",
-                value: limit,
-            }));
+            return Err(OperatorError::Limit(LimitReached { limit: "overlays", value: limit }));
         }
         let mut metadata = old.map(|old| old.metadata.clone()).unwrap_or_default();
-        metadata.extend(
-            patch
-                .metadata
-                .iter()
-                .map(|(key, value)| (key.clone(), value.clone())),
-        );
+        metadata.extend(patch.metadata.iter().map(|(key, value)| (key.clone(), value.clone())));
         let base = self.base(entry).clone();
         let overlay = Overlay {
             metadata,
@@ -168,13 +147,12 @@ impl Registry {
             time: self.wall(),
             base: Some(base),
         };
-        self.lay_over(entry, key, Some(overlay), Cause::Overlaid, caller)
-            .inspect(|&changed| {
-                if changed {
-                    let subject = self.subject(entry);
-                    self.emit(EventKind::Overlaid { subject, reason }, Some(caller));
-                }
-            })
+        self.lay_over(entry, key, Some(overlay), Cause::Overlaid, caller).inspect(|&changed| {
+            if changed {
+                let subject = self.subject(entry);
+                self.emit(EventKind::Overlaid { subject, reason }, Some(caller));
+            }
+        })
     }
 
     /// Takes off what lies over an instance: some metadata keys, or everything. Returns whether anything visible
@@ -191,11 +169,7 @@ impl Registry {
         now: Instant,
     ) -> Result<bool, OperatorError> {
         self.advance(now);
-        let mut overlay = self
-            .overlays
-            .get(key)
-            .cloned()
-            .ok_or(OperatorError::NotFound)?;
+        let mut overlay = self.overlays.get(key).cloned().ok_or(OperatorError::NotFound)?;
         match only {
             Some(only) => overlay.metadata.retain(|key, _| !only.contains(key)),
             None => overlay.metadata.clear(),
@@ -208,13 +182,12 @@ impl Registry {
             }
             return Ok(false);
         };
-        self.lay_over(entry, key, left, Cause::OverlayCleared, caller)
-            .inspect(|&changed| {
-                if changed {
-                    let subject = self.subject(entry);
-                    self.emit(EventKind::OverlayCleared { subject, reason }, Some(caller));
-                }
-            })
+        self.lay_over(entry, key, left, Cause::OverlayCleared, caller).inspect(|&changed| {
+            if changed {
+                let subject = self.subject(entry);
+                self.emit(EventKind::OverlayCleared { subject, reason }, Some(caller));
+            }
+        })
     }
 
     fn lay_over(
@@ -231,12 +204,8 @@ impl Registry {
             None => base.clone(),
         };
         let before = self.catalog.listed(entry);
-        let listed = Listed {
-            instance,
-            ttl_ms: before.ttl_ms,
-        };
-        self.check_bytes(listed.size(), before.size())
-            .map_err(OperatorError::Limit)?;
+        let listed = Listed { instance, ttl_ms: before.ttl_ms };
+        self.check_bytes(listed.size(), before.size()).map_err(OperatorError::Limit)?;
         match overlay {
             Some(overlay) => drop(self.overlays.insert(key.clone(), overlay)),
             None => drop(self.overlays.remove(key)),
@@ -264,18 +233,12 @@ impl Registry {
         }
         if let Some(given) = block_for {
             if given > LONGEST_BLOCK {
-                return Err(OperatorError::BlockTooLong {
-                    given,
-                    limit: LONGEST_BLOCK,
-                });
+                return Err(OperatorError::BlockTooLong { given, limit: LONGEST_BLOCK });
             }
             self.blocks.check(key, now).map_err(OperatorError::Limit)?;
         }
         if let Some(span) = block_for.filter(|_| !self.config.faults.has(Fault::BlockForgotten)) {
-            let block = BlockInfo {
-                until: now.saturating_add(span),
-                reason: reason.clone(),
-            };
+            let block = BlockInfo { until: now.saturating_add(span), reason: reason.clone() };
             self.blocks.insert(key.clone(), block);
         }
         if let Some(entry) = entry {
@@ -293,10 +256,7 @@ impl Registry {
 
     /// The instances that may not register for a time, ordered by key.
     pub fn blocks(&self) -> Vec<(&Key, &BlockInfo)> {
-        self.blocks
-            .iter()
-            .filter(|(_, block)| block.until > self.now)
-            .collect()
+        self.blocks.iter().filter(|(_, block)| block.until > self.now).collect()
     }
 
     fn find(&self, key: &Key) -> Option<u32> {
@@ -310,11 +270,7 @@ impl Registry {
     }
 
     pub(super) fn overlay_of(&self, entry: u32) -> Option<&Overlay> {
-        if self.overlays.is_empty() {
-            None
-        } else {
-            self.overlays.get(&self.key_of(entry))
-        }
+        if self.overlays.is_empty() { None } else { self.overlays.get(&self.key_of(entry)) }
     }
 
     pub(super) fn overlay_of_mut(&mut self, entry: u32) -> Option<&mut Overlay> {
@@ -327,44 +283,36 @@ impl Registry {
 
     /// How the holder registered the instance.
     pub(super) fn base(&self, entry: u32) -> &Instance {
-        let overlay = self
-            .overlay_of(entry)
-            .and_then(|overlay| overlay.base.as_ref());
+        let overlay = self.overlay_of(entry).and_then(|overlay| overlay.base.as_ref());
         overlay.unwrap_or_else(|| &self.catalog.listed(entry).instance)
     }
 
-    pub(super) fn remember_base(&mut self, entry: u32, base: Instance) {
-        if let Some(overlay) = self.overlay_of_mut(entry) {
+    pub(super) fn remember_base(&mut self, entry: u32, base: Option<Instance>) {
+        if let Some(base) = base
+            && let Some(overlay) = self.overlay_of_mut(entry)
+        {
             overlay.base = Some(base);
         }
     }
 
-    /// How a registration will be listed: under whatever lies over its id.
+    /// How a registration will be listed: under whatever lies over its id. If something does, also what lies under it.
     pub(super) fn overlaid(
         &self,
-        request: &Register,
+        namespace: &Namespace,
+        instance: Instance,
         ttl: Duration,
-    ) -> Result<Listed, RegisterError> {
+    ) -> Result<(Listed, Option<Instance>), InstanceError> {
         let ttl_ms = u32::try_from(ttl.as_millis()).unwrap_or(u32::MAX);
         if self.overlays.is_empty() || self.config.faults.has(Fault::OverlayLost) {
-            return Ok(Listed {
-                instance: request.instance.clone(),
-                ttl_ms,
-            });
+            return Ok((Listed { instance, ttl_ms }, None));
         }
-        let (service, id) = (
-            request.instance.service_name(),
-            request.instance.instance_id(),
-        );
-        let instance = match self
-            .overlays
-            .get(&Key::new(request.namespace.clone(), service, id))
-        {
-            Some(overlay) => request
-                .instance
-                .patched(&overlay.patch(), &self.config.limits.instance)?,
-            None => request.instance.clone(),
-        };
-        Ok(Listed { instance, ttl_ms })
+        let key = Key::new(namespace.clone(), instance.service_name(), instance.instance_id());
+        match self.overlays.get(&key) {
+            Some(overlay) => {
+                let shown = instance.patched(&overlay.patch(), &self.config.limits.instance)?;
+                Ok((Listed { instance: shown, ttl_ms }, Some(instance)))
+            }
+            None => Ok((Listed { instance, ttl_ms }, None)),
+        }
     }
 }

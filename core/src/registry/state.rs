@@ -16,7 +16,7 @@ use crate::error::RestoreError;
 use crate::event::{Caller, Cause};
 use crate::fault::Fault;
 use crate::lease::{Lease, Terms};
-use crate::log::{Link, Listed, LogEntry};
+use crate::log::{Link, Listed, Logged};
 use crate::name::{Key, Namespace, ServiceKey};
 use crate::packed::Instance;
 use crate::rng::Seed;
@@ -129,29 +129,17 @@ impl Registry {
                     ttl_ms: found.listed.ttl_ms,
                     lease: self.leases.lease(found.tag),
                     generation: terms.generation,
-                    incarnation: Incarnation(terms.incarnation),
+                    incarnation: Incarnation(terms.incarnation()),
                     sequence: terms.sequence,
                 }
             })
             .collect();
         instances.sort_unstable_by(|a, b| {
-            let order = |s: &InstanceState| {
-                (
-                    s.namespace.clone(),
-                    s.instance.service_name(),
-                    s.instance.instance_id(),
-                )
-            };
+            let order = |s: &InstanceState| (s.namespace.clone(), s.instance.service_name(), s.instance.instance_id());
             order(a).cmp(&order(b))
         });
-        let log = self
-            .catalog
-            .history(self.catalog.first_revision())
-            .into_iter()
-            .flatten();
-        let millis = |until: Instant| {
-            u64::try_from(until.saturating_since(self.now).as_millis()).unwrap_or(u64::MAX)
-        };
+        let log = self.catalog.history(self.catalog.first_revision()).into_iter().flatten();
+        let millis = |until: Instant| u64::try_from(until.saturating_since(self.now).as_millis()).unwrap_or(u64::MAX);
         State {
             format: FORMAT,
             epoch: self.catalog.epoch().clone(),
@@ -177,22 +165,17 @@ impl Registry {
                 .into_iter()
                 .map(|(key, b)| (key.clone(), millis(b.until), b.reason.clone()))
                 .collect(),
-            ended: self
-                .ended
-                .export()
-                .into_iter()
-                .map(|(holder, seq)| (Incarnation(holder), seq))
-                .collect(),
+            ended: self.ended.export().into_iter().map(|(holder, seq)| (Incarnation(holder), seq)).collect(),
             compacted: self.catalog.first_revision(),
             log: log
                 .map(|entry| LogState {
                     revision: entry.revision,
                     time: entry.time,
-                    service: (*entry.service).clone(),
-                    before: entry.before.as_ref().map(pair),
-                    after: entry.after.as_ref().map(pair),
+                    service: (**entry.service).clone(),
+                    before: entry.before.map(pair),
+                    after: entry.after.map(pair),
                     cause: entry.cause,
-                    caller: entry.caller.as_deref().cloned(),
+                    caller: entry.caller.map(|caller| (**caller).clone()),
                 })
                 .collect(),
         }
@@ -216,26 +199,17 @@ impl Registry {
         wall: WallTime,
     ) -> Result<Self, RestoreError> {
         if state.format > FORMAT {
-            return Err(RestoreError::Format {
-                found: state.format,
-                known: FORMAT,
-            });
+            return Err(RestoreError::Format { found: state.format, known: FORMAT });
         }
         let corrupt = |problem| RestoreError::Corrupt { problem };
         let generations = state.instances.iter().map(|held| held.generation);
-        if state.revision.0 >= MAX_GENERATION
-            || generations
-                .chain([state.generation])
-                .any(|g| g >= MAX_GENERATION)
-        {
+        if state.revision.0 >= MAX_GENERATION || generations.chain([state.generation]).any(|g| g >= MAX_GENERATION) {
             return Err(corrupt("a revision or a generation is beyond all reason"));
         }
         let epoch = epoch.unwrap_or_else(|| state.epoch.clone());
         let mut registry = Self::empty(config, seed, epoch, state.revision, now, wall);
         registry.generation = state.generation;
-        registry.warming_until = state
-            .warming_ms
-            .map(|ms| now.saturating_add(Duration::from_millis(ms)));
+        registry.warming_until = state.warming_ms.map(|ms| now.saturating_add(Duration::from_millis(ms)));
         if registry.warming_until.is_some() {
             registry.catalog.announce(None, crate::Notice::Warming);
         }
@@ -243,44 +217,19 @@ impl Registry {
         for held in &state.instances {
             let key = ServiceKey::new(held.namespace.clone(), held.instance.service_name());
             let service = registry.catalog.service_or_new(&key);
-            if registry
-                .catalog
-                .entry(service, held.instance.id())
-                .is_some()
-            {
+            if registry.catalog.entry(service, held.instance.id().as_bytes()).is_some() {
                 return Err(corrupt("an instance is there twice"));
             }
             if held.revision > state.revision {
                 return Err(corrupt("an instance changed after the last revision"));
             }
-            let listed = Listed {
-                instance: held.instance.clone(),
-                ttl_ms: held.ttl_ms,
-            };
-            let why = Why {
-                revision: held.revision,
-                time: wall,
-                cause: Cause::Registered,
-                caller: None,
-            };
-            let entry = registry.catalog.insert(service, listed, 0, &why);
-            let (incarnation, sequence) = (held.incarnation.0, held.sequence);
-            let terms = Terms {
-                entry,
-                generation: held.generation,
-                incarnation,
-                sequence,
-            };
+            let listed = Listed { instance: held.instance.clone(), ttl_ms: held.ttl_ms };
+            let why = Why { revision: held.revision, time: wall, cause: Cause::Registered, caller: None };
+            let entry = registry.catalog.insert(service, listed, why);
+            let terms = Terms::new(entry, held.generation, held.incarnation.0, held.sequence);
             let ttl = Duration::from_millis(u64::from(held.ttl_ms));
-            let away = if config.faults.has(Fault::RestoreKeepsDeadlines) {
-                ttl / 2
-            } else {
-                Duration::ZERO
-            };
-            if !registry
-                .leases
-                .revive(&held.lease, terms, ttl, now.saturating_add(ttl - away))
-            {
+            let away = if config.faults.has(Fault::RestoreKeepsDeadlines) { ttl / 2 } else { Duration::ZERO };
+            if !registry.leases.revive(&held.lease, terms, ttl, now.saturating_add(ttl - away)) {
                 return Err(corrupt("a lease does not fit its place"));
             }
             registry.catalog.set_tag(entry, held.lease.index());
@@ -300,19 +249,9 @@ impl Registry {
         }
         for (key, ms, reason) in &state.blocks {
             let until = now.saturating_add(Duration::from_millis(*ms));
-            registry.blocks.insert(
-                key.clone(),
-                BlockInfo {
-                    until,
-                    reason: reason.clone(),
-                },
-            );
+            registry.blocks.insert(key.clone(), BlockInfo { until, reason: reason.clone() });
         }
-        let ended: Vec<(u128, u64)> = state
-            .ended
-            .iter()
-            .map(|(holder, sequence)| (holder.0, *sequence))
-            .collect();
+        let ended: Vec<(u128, u64)> = state.ended.iter().map(|(holder, sequence)| (holder.0, *sequence)).collect();
         registry.ended.restore(&ended);
         registry.restore_log(state)?;
         Ok(registry)
@@ -323,26 +262,22 @@ impl Registry {
         for entry in &state.log {
             let rises = entry.revision >= latest && entry.revision > state.compacted;
             if !rises || entry.revision > state.revision {
-                return Err(RestoreError::Corrupt {
-                    problem: "the revisions of the log do not rise",
-                });
+                return Err(RestoreError::Corrupt { problem: "the revisions of the log do not rise" });
             }
             latest = entry.revision;
         }
-        let listed = |pair: &(Instance, u32)| Listed {
-            instance: pair.0.clone(),
-            ttl_ms: pair.1,
-        };
-        let entries = state.log.iter().map(|entry| LogEntry {
+        let listed = |pair: &(Instance, u32)| Listed { instance: pair.0.clone(), ttl_ms: pair.1 };
+        let logged = |entry: &LogState| Logged {
             revision: entry.revision,
             time: entry.time,
-            service: Arc::new(entry.service.clone()),
             before: entry.before.as_ref().map(listed),
             after: entry.after.as_ref().map(listed),
             cause: entry.cause,
             caller: entry.caller.clone().map(Arc::new),
             previous: Link::default(),
-        });
+            place: 0,
+        };
+        let entries = state.log.iter().map(|entry| (entry.service.clone(), logged(entry)));
         self.catalog.restore_log(state.compacted, entries);
         Ok(())
     }

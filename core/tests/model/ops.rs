@@ -85,39 +85,17 @@ impl Op {
     pub fn from_word(word: [u8; WORD]) -> Self {
         let [kind, a, b, c, d, e] = word;
         match kind % 64 {
-            0..=13 => Self::Register {
-                key: a,
-                body: b,
-                ttl: c,
-                holder: d,
-                sequence: e,
-                reclaim: e.wrapping_mul(b),
-            },
+            0..=13 => Self::Register { key: a, body: b, ttl: c, holder: d, sequence: e, reclaim: e.wrapping_mul(b) },
             14..=19 => Self::Renew { lease: a },
             20 => Self::RenewForged { lease: a },
             21..=22 => Self::RenewAll { from: a, count: b },
-            23..=25 => Self::Update {
-                lease: a,
-                patch: b,
-                sequence: c,
-            },
-            26..=28 => Self::Deregister {
-                lease: a,
-                sequence: b,
-            },
-            29 => Self::Abandon {
-                key: a,
-                holder: b,
-                sequence: c,
-            },
+            23..=25 => Self::Update { lease: a, patch: b, sequence: c },
+            26..=28 => Self::Deregister { lease: a, sequence: b },
+            29 => Self::Abandon { key: a, holder: b, sequence: c },
             30..=32 => Self::Overlay { key: a, patch: b },
             33 => Self::ClearOverlay { key: a, only: b },
             34..=35 => Self::Evict { key: a, block: b },
-            36..=40 => Self::Watch {
-                selector: a,
-                since: b,
-                second: c,
-            },
+            36..=40 => Self::Watch { selector: a, since: b, second: c },
             41 => Self::Unwatch { watch: a },
             42..=49 => Self::Poll { watch: a },
             50 => Self::Bookmark { watch: a },
@@ -130,11 +108,6 @@ impl Op {
     }
 
     pub fn decode(bytes: &[u8]) -> Vec<Self> {
-        bytes
-            .as_chunks()
-            .0
-            .iter()
-            .map(|word| Self::from_word(*word))
-            .collect()
+        bytes.as_chunks().0.iter().map(|word| Self::from_word(*word)).collect()
     }
 }

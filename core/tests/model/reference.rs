@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use periplus_core::config::{Collision, Config};
-use periplus_core::{
-    Instance, Instant, Key, Lease, LeaseError, Namespace, Patch, Selector, ServiceInstance,
-};
+use periplus_core::{Instance, Instant, Key, Lease, LeaseError, Namespace, Patch, Selector, ServiceInstance};
 
 /// What everyone can see at one revision.
 pub type Visible = BTreeMap<Key, (Instance, u32)>;
@@ -76,8 +74,7 @@ impl Model {
             blocks: vec![],
             past: vec![Visible::new()],
             first: 0,
-            warming_until: (config.warm_up > Duration::ZERO)
-                .then(|| now.saturating_add(config.warm_up)),
+            warming_until: (config.warm_up > Duration::ZERO).then(|| now.saturating_add(config.warm_up)),
             expired: vec![],
             alarms: vec![],
             looked: (0, 0),
@@ -106,11 +103,7 @@ impl Model {
         if let Some(at) = self.held.iter().position(|held| held.lease == *lease) {
             return Ok(at);
         }
-        Err(self
-            .ended
-            .iter()
-            .find(|(ended, _)| ended == lease)
-            .map_or(LeaseError::Unknown, |(_, how)| *how))
+        Err(self.ended.iter().find(|(ended, _)| ended == lease).map_or(LeaseError::Unknown, |(_, how)| *how))
     }
 
     /// One visible change, one revision; none, none.
@@ -130,10 +123,7 @@ impl Model {
     fn under_overlay(&self, key: &Key, base: &ServiceInstance) -> Instance {
         let mut shown = base.clone();
         for (_, metadata) in self.overlays.iter().filter(|(of, _)| of == key) {
-            shown.apply(&Patch {
-                metadata: metadata.clone(),
-                ..Patch::default()
-            });
+            shown.apply(&Patch { metadata: metadata.clone(), ..Patch::default() });
         }
         Instance::pack(&shown)
     }
@@ -149,13 +139,8 @@ impl Model {
         if replaces.is_some() {
             return crowded;
         }
-        let same_service =
-            |held: &&Held| held.key.namespace == key.namespace && held.key.service == key.service;
-        let mut services: Vec<_> = self
-            .held
-            .iter()
-            .map(|held| (&held.key.namespace, &held.key.service))
-            .collect();
+        let same_service = |held: &&Held| held.key.namespace == key.namespace && held.key.service == key.service;
+        let mut services: Vec<_> = self.held.iter().map(|held| (&held.key.namespace, &held.key.service)).collect();
         services.sort();
         services.dedup();
         let mut namespaces: Vec<_> = services.iter().map(|(namespace, _)| namespace).collect();
@@ -183,28 +168,15 @@ impl Model {
         if ttl < self.config.ttl.min || ttl > self.config.ttl.max {
             return refused("ttl");
         }
-        if self
-            .blocks
-            .iter()
-            .any(|(blocked, until)| blocked == key && *until > self.now)
-        {
+        if self.blocks.iter().any(|(blocked, until)| blocked == key && *until > self.now) {
             return refused("blocked");
         }
-        if holder != 0
-            && self
-                .over
-                .iter()
-                .any(|(of, by, upto)| of == key && *by == holder && sequence <= *upto)
-        {
+        if holder != 0 && self.over.iter().any(|(of, by, upto)| of == key && *by == holder && sequence <= *upto) {
             return refused("ended");
         }
         let shown = self.under_overlay(key, base);
         let Some(at) = self.find(key) else {
-            return if self.is_full(key, &shown, None) {
-                refused("limit")
-            } else {
-                Verdict::Registered
-            };
+            return if self.is_full(key, &shown, None) { refused("limit") } else { Verdict::Registered };
         };
         let held = &self.held[at];
         let same = holder != 0 && holder == held.holder;
@@ -213,11 +185,7 @@ impl Model {
         }
         if same && sequence == held.sequence {
             let equal = held.base == *base && held.ttl == ttl;
-            return if equal {
-                Verdict::Repeated
-            } else {
-                refused("reused")
-            };
+            return if equal { Verdict::Repeated } else { refused("reused") };
         }
         if !same && reclaim.is_some_and(|reclaim| held.generation > reclaim) {
             return refused("superseded");
@@ -228,11 +196,7 @@ impl Model {
         if self.is_full(key, &shown, Some(at)) {
             return refused("limit");
         }
-        if same {
-            Verdict::Replaced
-        } else {
-            Verdict::Superseded
-        }
+        if same { Verdict::Replaced } else { Verdict::Superseded }
     }
 
     /// Carries out what was judged. The lease and the generation are the real registry's; the caller has checked that
@@ -267,27 +231,9 @@ impl Model {
         }
         let shown = self.under_overlay(key, &base);
         self.show(key, Some((shown.clone(), ttl.as_millis() as u32)));
-        self.said.push((
-            if *verdict == Verdict::Superseded {
-                "superseded"
-            } else {
-                "registered"
-            },
-            Some(key.clone()),
-        ));
+        self.said.push((if *verdict == Verdict::Superseded { "superseded" } else { "registered" }, Some(key.clone())));
         let key = key.clone();
-        self.held.push(Held {
-            key,
-            base,
-            shown,
-            ttl,
-            lease,
-            generation,
-            holder,
-            sequence,
-            deadline,
-            kept_until: None,
-        });
+        self.held.push(Held { key, base, shown, ttl, lease, generation, holder, sequence, deadline, kept_until: None });
     }
 
     pub fn renew(&mut self, lease: &Lease) -> Result<(), LeaseError> {
@@ -300,12 +246,7 @@ impl Model {
         Ok(())
     }
 
-    pub fn update(
-        &mut self,
-        lease: &Lease,
-        patch: &Patch,
-        sequence: Option<u64>,
-    ) -> Result<bool, &'static str> {
+    pub fn update(&mut self, lease: &Lease, patch: &Patch, sequence: Option<u64>) -> Result<bool, &'static str> {
         let at = self.by_lease(lease).map_err(LeaseError::code)?;
         let held = &self.held[at];
         if sequence.is_some_and(|sequence| sequence < held.sequence) {
@@ -331,8 +272,7 @@ impl Model {
 
     fn take_out(&mut self, at: usize, how: LeaseError, said: &'static str) {
         let held = self.held.remove(at);
-        self.over
-            .push((held.key.clone(), held.holder, held.sequence));
+        self.over.push((held.key.clone(), held.holder, held.sequence));
         self.ended.push((held.lease, how));
         self.show(&held.key, None);
         self.said.push((said, Some(held.key)));
@@ -355,9 +295,7 @@ impl Model {
         if holder == 0 {
             return false;
         }
-        let at = self
-            .find(key)
-            .filter(|&at| self.held[at].holder == holder && self.held[at].sequence <= sequence);
+        let at = self.find(key).filter(|&at| self.held[at].holder == holder && self.held[at].sequence <= sequence);
         if let Some(at) = at {
             self.take_out(at, LeaseError::Deregistered, "deregistered");
         }
@@ -365,11 +303,7 @@ impl Model {
         at.is_some()
     }
 
-    pub fn overlay(
-        &mut self,
-        key: &Key,
-        metadata: &BTreeMap<String, Option<String>>,
-    ) -> Result<bool, &'static str> {
+    pub fn overlay(&mut self, key: &Key, metadata: &BTreeMap<String, Option<String>>) -> Result<bool, &'static str> {
         let at = self.find(key).ok_or("not_found")?;
         let known = self.overlays.iter().position(|(of, _)| of == key);
         if known.is_none() && self.overlays.len() >= self.config.limits.overlays {
@@ -380,20 +314,11 @@ impl Model {
             Some(known) => self.overlays[known].1.extend(metadata.clone()),
             None => self.overlays.push((key.clone(), metadata.clone())),
         }
-        self.look_again(at, "overlaid")
-            .inspect_err(|_| self.overlays = saved)
+        self.look_again(at, "overlaid").inspect_err(|_| self.overlays = saved)
     }
 
-    pub fn clear_overlay(
-        &mut self,
-        key: &Key,
-        only: Option<&[String]>,
-    ) -> Result<bool, &'static str> {
-        let known = self
-            .overlays
-            .iter()
-            .position(|(of, _)| of == key)
-            .ok_or("not_found")?;
+    pub fn clear_overlay(&mut self, key: &Key, only: Option<&[String]>) -> Result<bool, &'static str> {
+        let known = self.overlays.iter().position(|(of, _)| of == key).ok_or("not_found")?;
         let saved = self.overlays.clone();
         match only {
             Some(only) => self.overlays[known].1.retain(|key, _| !only.contains(key)),
@@ -403,9 +328,7 @@ impl Model {
             self.overlays.remove(known);
         }
         match self.find(key) {
-            Some(at) => self
-                .look_again(at, "overlay_cleared")
-                .inspect_err(|_| self.overlays = saved),
+            Some(at) => self.look_again(at, "overlay_cleared").inspect_err(|_| self.overlays = saved),
             None => Ok(false),
         }
     }
@@ -433,10 +356,8 @@ impl Model {
             return Err("block");
         }
         if let Some(block) = block {
-            self.blocks
-                .retain(|(of, until)| of != key && *until > self.now);
-            self.blocks
-                .push((key.clone(), self.now.saturating_add(block)));
+            self.blocks.retain(|(of, until)| of != key && *until > self.now);
+            self.blocks.push((key.clone(), self.now.saturating_add(block)));
         }
         if let Some(at) = at {
             self.take_out(at, LeaseError::Evicted, "evicted");
@@ -455,9 +376,7 @@ impl Model {
         let late = announced.map_or(Duration::ZERO, |at| self.now.saturating_since(at));
         if late > self.config.stall_threshold {
             for held in &mut self.held {
-                held.deadline = held
-                    .deadline
-                    .max(self.now.saturating_add(late.min(held.ttl)));
+                held.deadline = held.deadline.max(self.now.saturating_add(late.min(held.ttl)));
             }
             let until = self.now.saturating_add(late.min(self.config.warm_up));
             self.warming_until = self.warming_until.map(|warming| warming.max(until));
@@ -472,19 +391,10 @@ impl Model {
         // Leases that are due at the same time may end in any order; the registry says in which they did.
         let mut latest = Instant::from_micros(0);
         for key in expired {
-            let at = self
-                .find(key)
-                .unwrap_or_else(|| panic!("{key:?} expired but was not there"));
+            let at = self.find(key).unwrap_or_else(|| panic!("{key:?} expired but was not there"));
             let deadline = self.held[at].deadline;
-            assert!(
-                deadline <= self.now,
-                "R4: {key:?} expired at {:?}, but was due at {deadline:?}",
-                self.now
-            );
-            assert!(
-                deadline >= latest,
-                "expiries come in the order of their deadlines"
-            );
+            assert!(deadline <= self.now, "R4: {key:?} expired at {:?}, but was due at {deadline:?}", self.now);
+            assert!(deadline >= latest, "expiries come in the order of their deadlines");
             latest = deadline;
             self.expired.push((key.namespace.clone(), self.now));
             self.take_out(at, LeaseError::Expired, "expired");
@@ -500,32 +410,21 @@ impl Model {
     }
 
     fn window(&self, namespace: &Namespace) -> usize {
-        let recent = |(of, at): &&(Namespace, Instant)| {
-            of == namespace && self.part(*at) + 8 > self.part(self.now)
-        };
+        let recent = |(of, at): &&(Namespace, Instant)| of == namespace && self.part(*at) + 8 > self.part(self.now);
         self.expired.iter().filter(recent).count()
     }
 
     fn instances(&self, namespace: &Namespace) -> usize {
-        self.held
-            .iter()
-            .filter(|held| held.key.namespace == *namespace)
-            .count()
+        self.held.iter().filter(|held| held.key.namespace == *namespace).count()
     }
 
     fn exceeds(&self, expired: usize, of: usize) -> bool {
-        expired >= self.config.alarm.minimum
-            && expired * 100 > of * self.config.alarm.share as usize
+        expired >= self.config.alarm.minimum && expired * 100 > of * self.config.alarm.share as usize
     }
 
     fn hold_back(&mut self) {
-        let first_time =
-            |held: &Held| held.deadline <= self.now && held.kept_until != Some(held.deadline);
-        let namespaces: Vec<Namespace> = self
-            .held
-            .iter()
-            .map(|held| held.key.namespace.clone())
-            .collect();
+        let first_time = |held: &Held| held.deadline <= self.now && held.kept_until != Some(held.deadline);
+        let namespaces: Vec<Namespace> = self.held.iter().map(|held| held.key.namespace.clone()).collect();
         let until = self.now.saturating_add(self.config.alarm.hold);
         let mut done = vec![];
         for namespace in namespaces {
@@ -535,8 +434,8 @@ impl Model {
                 continue;
             }
             let expired = self.window(&namespace) + count;
-            let sounds = self.alarms.contains(&namespace)
-                || self.exceeds(expired, self.instances(&namespace) + expired);
+            let sounds =
+                self.alarms.contains(&namespace) || self.exceeds(expired, self.instances(&namespace) + expired);
             if sounds {
                 done.push(namespace);
             }
@@ -561,11 +460,7 @@ impl Model {
         if std::mem::replace(&mut self.looked, looked) == looked {
             return;
         }
-        let mut namespaces: Vec<Namespace> = self
-            .expired
-            .iter()
-            .map(|(namespace, _)| namespace.clone())
-            .collect();
+        let mut namespaces: Vec<Namespace> = self.expired.iter().map(|(namespace, _)| namespace.clone()).collect();
         namespaces.sort();
         namespaces.dedup();
         for namespace in namespaces {
@@ -597,14 +492,9 @@ impl Model {
 
     pub fn filtered(visible: &Visible, selectors: &[Selector]) -> Visible {
         let named = |key: &Key| {
-            let service =
-                periplus_core::ServiceKey::new(key.namespace.clone(), key.service.clone());
+            let service = periplus_core::ServiceKey::new(key.namespace.clone(), key.service.clone());
             selectors.iter().any(|selector| selector.contains(&service))
         };
-        visible
-            .iter()
-            .filter(|(key, _)| named(key))
-            .map(|(key, shown)| (key.clone(), shown.clone()))
-            .collect()
+        visible.iter().filter(|(key, _)| named(key)).map(|(key, shown)| (key.clone(), shown.clone())).collect()
     }
 }

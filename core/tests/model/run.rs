@@ -8,43 +8,28 @@ use std::time::Duration;
 use periplus_core::config::{AlarmConfig, Collision, Config, Limits};
 use periplus_core::fault::Faults;
 use periplus_core::{
-    Caller, Cursor, Delivery, Endpoint, Epoch, Event, Incarnation, Instance, InstanceId, Instant,
-    Key, Lease, Namespace, Notice, Operation, OperatorError, Outcome, Patch, Register,
-    RegisterError, Registry, Revision, Selector, ServiceInstance, ServiceKey, ServiceName, Status,
-    UpdateError, WallTime, WatchId, WatchStart,
+    Caller, Cursor, Delivery, Endpoint, Epoch, Event, Incarnation, Instance, InstanceId, Instant, Key, Lease,
+    Namespace, Notice, Operation, OperatorError, Outcome, Patch, Register, RegisterError, Registry, Revision, Selector,
+    ServiceInstance, ServiceKey, ServiceName, Status, UpdateError, WallTime, WatchId, WatchStart,
 };
 
 use super::ops::Op;
 use super::reference::{Model, Said, Verdict, Visible};
 
 const START: Instant = Instant::from_micros(1_000_000_000);
-const TTLS: [u64; 8] = [
-    3_000, 5_000, 10_000, 3_000, 5_000, 10_000, 2_999, 90_000_000,
-];
-const SPANS: [u64; 10] = [
-    1, 100, 1_000, 2_500, 3_000, 5_000, 9_999, 10_000, 31_000, 65_000,
-];
+const TTLS: [u64; 8] = [3_000, 5_000, 10_000, 3_000, 5_000, 10_000, 2_999, 90_000_000];
+const SPANS: [u64; 10] = [1, 100, 1_000, 2_500, 3_000, 5_000, 9_999, 10_000, 31_000, 65_000];
 
 /// The configurations that runs are made with: each makes other things likely.
 pub fn config(variant: u8) -> Config {
     let mut config = Config {
         warm_up: Duration::ZERO,
-        alarm: AlarmConfig {
-            minimum: 3,
-            share: 50,
-            window: Duration::from_secs(16),
-            hold: Duration::ZERO,
-        },
+        alarm: AlarmConfig { minimum: 3, share: 50, window: Duration::from_secs(16), hold: Duration::ZERO },
         ..Config::default()
     };
     match variant % 6 {
         0 => {}
-        1 => {
-            config.limits = Limits {
-                log_entries: 6,
-                ..config.limits
-            }
-        }
+        1 => config.limits = Limits { log_entries: 6, ..config.limits },
         2 => (config.collision, config.warm_up) = (Collision::Refuse, Duration::from_secs(20)),
         3 => config.alarm.hold = Duration::from_secs(4),
         4 => {
@@ -56,12 +41,7 @@ pub fn config(variant: u8) -> Config {
                 bytes: 900,
                 ..config.limits
             };
-            config.limits = Limits {
-                overlays: 2,
-                log_bytes: 4_000,
-                watches: 5,
-                ..tight
-            };
+            config.limits = Limits { overlays: 2, log_bytes: 4_000, watches: 5, ..tight };
         }
         _ => (config.warm_up, config.limits.log_entries) = (Duration::from_secs(40), 20),
     }
@@ -101,10 +81,7 @@ pub struct Run {
 
 /// Runs the operations; the result is a hash of everything the registry said. Panics if it says anything wrong.
 pub fn run(variant: u8, faults: Faults, ops: &[Op]) -> u64 {
-    let config = Config {
-        faults,
-        ..config(variant)
-    };
+    let config = Config { faults, ..config(variant) };
     let mut run = Run::new(config);
     for op in ops {
         run.step(*op);
@@ -135,15 +112,10 @@ fn selector(number: u8) -> Selector {
     let default = Namespace::default();
     let other = Namespace::new("b").expect("a name");
     let service = |namespace: &Namespace, name: &str| {
-        Selector::Service(ServiceKey::new(
-            namespace.clone(),
-            ServiceName::new(name).expect("a name"),
-        ))
+        Selector::Service(ServiceKey::new(namespace.clone(), ServiceName::new(name).expect("a name")))
     };
-    let prefix = |namespace: &Namespace, prefix: &str| Selector::Prefix {
-        namespace: namespace.clone(),
-        prefix: prefix.into(),
-    };
+    let prefix =
+        |namespace: &Namespace, prefix: &str| Selector::Prefix { namespace: namespace.clone(), prefix: prefix.into() };
     match number % 9 {
         0 => service(&default, "web"),
         1 => service(&default, "web-2"),
@@ -158,19 +130,14 @@ fn selector(number: u8) -> Selector {
 }
 
 fn body(key: &Key, body: u8) -> ServiceInstance {
-    let instance = ServiceInstance::new(key.service.clone(), key.id.clone()).with_endpoint(
-        Endpoint::new(format!("http://10.0.0.{}:80", body % 4)).expect("an endpoint"),
-    );
+    let instance = ServiceInstance::new(key.service.clone(), key.id.clone())
+        .with_endpoint(Endpoint::new(format!("http://10.0.0.{}:80", body % 4)).expect("an endpoint"));
     match body % 5 {
         0 => instance,
         1 => instance.with_metadata("weight", "7"),
-        2 => instance
-            .with_metadata("status", "starting")
-            .with_version("v2"),
+        2 => instance.with_metadata("status", "starting").with_version("v2"),
         3 => instance.with_metadata("note", "x".repeat(usize::from(body))),
-        _ => instance
-            .with_metadata("a", "")
-            .with_metadata("b", "ü\u{2028}<"),
+        _ => instance.with_metadata("a", "").with_metadata("b", "ü\u{2028}<"),
     }
 }
 
@@ -178,12 +145,8 @@ fn patch(number: u8) -> Patch {
     match number % 5 {
         0 => Patch::new().with_status(Status::Draining),
         1 => Patch::new().with_weight(u32::from(number)),
-        2 => Patch::new()
-            .with_metadata("a", None)
-            .with_metadata("c", Some("1".into())),
-        3 => Patch::new()
-            .with_status(Status::Up)
-            .with_metadata("weight", None),
+        2 => Patch::new().with_metadata("a", None).with_metadata("c", Some("1".into())),
+        3 => Patch::new().with_status(Status::Up).with_metadata("weight", None),
         _ => Patch::new().with_metadata("note", Some("y".repeat(usize::from(number)))),
     }
 }
@@ -194,13 +157,7 @@ fn pick<T>(from: &[T], number: u8) -> Option<&T> {
 
 impl Run {
     fn new(config: Config) -> Self {
-        let registry = Registry::new(
-            config,
-            [7; 32],
-            Epoch("e0".into()),
-            START,
-            WallTime(1_700_000_000_000),
-        );
+        let registry = Registry::new(config, [7; 32], Epoch("e0".into()), START, WallTime(1_700_000_000_000));
         let model = Model::new(config, START);
         Self {
             registry,
@@ -228,14 +185,7 @@ impl Run {
     fn step(&mut self, op: Op) {
         self.step += 1;
         match op {
-            Op::Register {
-                key,
-                body,
-                ttl,
-                holder,
-                sequence,
-                reclaim,
-            } => {
+            Op::Register { key, body, ttl, holder, sequence, reclaim } => {
                 self.register(key, body, ttl, holder, sequence, reclaim);
             }
             Op::Renew { lease } => {
@@ -251,75 +201,40 @@ impl Run {
                     text[31] = if text[31] == b'A' { b'B' } else { b'A' };
                     let forged = Lease::parse(&text).expect("it looks like a lease");
                     let said = self.registry.renew(&forged, &self.caller, self.now);
-                    assert_eq!(
-                        said,
-                        Err(periplus_core::LeaseError::Unknown),
-                        "R1: a guessed lease renews nothing"
-                    );
+                    assert_eq!(said, Err(periplus_core::LeaseError::Unknown), "R1: a guessed lease renews nothing");
                 }
             }
             Op::RenewAll { from, count } => {
                 let from = usize::from(from) % self.leases.len().max(1);
-                let batch: Vec<Lease> = self
-                    .leases
-                    .iter()
-                    .skip(from)
-                    .take(usize::from(count))
-                    .copied()
-                    .collect();
+                let batch: Vec<Lease> = self.leases.iter().skip(from).take(usize::from(count)).copied().collect();
                 let mut failed = vec![];
-                self.registry
-                    .renew_all(&batch, &self.caller, self.now, &mut failed);
+                self.registry.renew_all(&batch, &self.caller, self.now, &mut failed);
                 let expected = batch.iter().enumerate();
-                let expected: Vec<_> = expected
-                    .filter_map(|(at, lease)| Some((at, self.model.renew(lease).err()?)))
-                    .collect();
+                let expected: Vec<_> =
+                    expected.filter_map(|(at, lease)| Some((at, self.model.renew(lease).err()?))).collect();
                 assert_eq!(failed, expected, "renewing a batch");
                 self.note(&failed);
             }
-            Op::Update {
-                lease,
-                patch: number,
-                sequence,
-            } => self.update(lease, number, sequence),
+            Op::Update { lease, patch: number, sequence } => self.update(lease, number, sequence),
             Op::Deregister { lease, sequence } => {
                 if let Some(&lease) = pick(&self.leases, lease) {
                     let sequence = (sequence % 2 == 0).then_some(u64::from(sequence));
-                    let said = self
-                        .registry
-                        .deregister(&lease, sequence, &self.caller, self.now);
-                    assert_eq!(
-                        said,
-                        self.model.deregister(&lease, sequence),
-                        "deregistering {lease:?}"
-                    );
+                    let said = self.registry.deregister(&lease, sequence, &self.caller, self.now);
+                    assert_eq!(said, self.model.deregister(&lease, sequence), "deregistering {lease:?}");
                     self.note(&said);
                 }
             }
-            Op::Abandon {
-                key: number,
-                holder,
-                sequence,
-            } => {
+            Op::Abandon { key: number, holder, sequence } => {
                 let key = key(number);
                 let operation = self.operation(holder, sequence);
-                let said = self
-                    .registry
-                    .abandon(&key, operation, &self.caller, self.now);
-                let expected =
-                    self.model
-                        .abandon(&key, operation.incarnation.0, operation.sequence);
+                let said = self.registry.abandon(&key, operation, &self.caller, self.now);
+                let expected = self.model.abandon(&key, operation.incarnation.0, operation.sequence);
                 assert_eq!(said, expected, "abandoning {key:?}");
             }
-            Op::Overlay {
-                key: number,
-                patch: change,
-            } => {
+            Op::Overlay { key: number, patch: change } => {
                 let (key, patch) = (key(number), patch(change));
                 let before = self.registry.export();
-                let said =
-                    self.registry
-                        .overlay(&key, &patch, "why".into(), &self.caller, self.now);
+                let said = self.registry.overlay(&key, &patch, "why".into(), &self.caller, self.now);
                 let expected = self.model.overlay(&key, &patch.metadata);
                 self.compare_operator(said, expected, &before);
             }
@@ -327,43 +242,26 @@ impl Run {
                 let key = key(number);
                 let only = (only % 2 == 0).then(|| vec!["status".to_owned(), "a".to_owned()]);
                 let before = self.registry.export();
-                let said = self.registry.clear_overlay(
-                    &key,
-                    only.as_deref(),
-                    "why".into(),
-                    &self.caller,
-                    self.now,
-                );
+                let said = self.registry.clear_overlay(&key, only.as_deref(), "why".into(), &self.caller, self.now);
                 let expected = self.model.clear_overlay(&key, only.as_deref());
                 self.compare_operator(said, expected, &before);
             }
             Op::Evict { key: number, block } => {
                 let key = key(number);
-                let block = [None, Some(4), Some(20), Some(90_000)][usize::from(block % 4)]
-                    .map(Duration::from_secs);
+                let block = [None, Some(4), Some(20), Some(90_000)][usize::from(block % 4)].map(Duration::from_secs);
                 let before = self.registry.export();
-                let said = self
-                    .registry
-                    .evict(&key, "why".into(), block, &self.caller, self.now);
+                let said = self.registry.evict(&key, "why".into(), block, &self.caller, self.now);
                 let expected = self.model.evict(&key, block);
                 self.compare_operator(said, expected, &before);
             }
-            Op::Watch {
-                selector: first,
-                since,
-                second,
-            } => self.watch(first, since, second),
+            Op::Watch { selector: first, since, second } => self.watch(first, since, second),
             Op::Unwatch { watch } => {
                 if !self.watchers.is_empty() {
                     let at = usize::from(watch) % self.watchers.len();
                     let gone = self.watchers.remove(at);
                     self.registry.unwatch(gone.id);
                     self.registry.unwatch(gone.id);
-                    assert_eq!(
-                        self.registry.poll_watch(gone.id),
-                        None,
-                        "a closed watch delivers nothing"
-                    );
+                    assert_eq!(self.registry.poll_watch(gone.id), None, "a closed watch delivers nothing");
                 }
             }
             Op::Poll { watch } => {
@@ -372,13 +270,9 @@ impl Run {
                 }
             }
             Op::Bookmark { watch } => self.bookmark(watch),
-            Op::Advance { by } => {
-                self.advance(Duration::from_millis(*pick(&SPANS, by).expect("spans")))
-            }
+            Op::Advance { by } => self.advance(Duration::from_millis(*pick(&SPANS, by).expect("spans"))),
             Op::Stall { by } => {
-                self.now = self
-                    .now
-                    .saturating_add(Duration::from_millis(*pick(&SPANS, by).expect("spans")));
+                self.now = self.now.saturating_add(Duration::from_millis(*pick(&SPANS, by).expect("spans")));
                 self.timeout();
             }
             Op::ClockBack { by } => {
@@ -386,11 +280,7 @@ impl Run {
                 let earlier = Instant::from_micros(self.now.as_micros() - back.as_micros() as u64);
                 if let Some(&lease) = pick(&self.leases, by) {
                     let said = self.registry.renew(&lease, &self.caller, earlier);
-                    assert_eq!(
-                        said,
-                        self.model.renew(&lease),
-                        "K1: time that runs back stands still"
-                    );
+                    assert_eq!(said, self.model.renew(&lease), "K1: time that runs back stands still");
                 }
                 self.registry.handle_timeout(earlier);
             }
@@ -409,15 +299,8 @@ impl Run {
             return Operation::ANONYMOUS;
         }
         self.sequence += 1;
-        let sequence = if sequence.is_multiple_of(2) {
-            self.sequence
-        } else {
-            u64::from(sequence) % self.sequence
-        };
-        Operation {
-            incarnation: Incarnation(holder << 100 | 0xfeed),
-            sequence,
-        }
+        let sequence = if sequence.is_multiple_of(2) { self.sequence } else { u64::from(sequence) % self.sequence };
+        Operation { incarnation: Incarnation(holder << 100 | 0xfeed), sequence }
     }
 
     fn register(&mut self, number: u8, look: u8, ttl: u8, holder: u8, sequence: u8, reclaim: u8) {
@@ -425,15 +308,9 @@ impl Run {
         let base = body(&key, look);
         let ttl = Duration::from_millis(*pick(&TTLS, ttl).expect("ttls"));
         let operation = self.operation(holder, sequence);
-        let reclaim = if reclaim.is_multiple_of(3) {
-            pick(&self.all_generations, reclaim / 3).copied()
-        } else {
-            None
-        };
+        let reclaim = if reclaim.is_multiple_of(3) { pick(&self.all_generations, reclaim / 3).copied() } else { None };
         let holder = operation.incarnation.0;
-        let verdict = self
-            .model
-            .judge(&key, &base, ttl, holder, operation.sequence, reclaim);
+        let verdict = self.model.judge(&key, &base, ttl, holder, operation.sequence, reclaim);
         let before = matches!(verdict, Verdict::Refused(_)).then(|| self.registry.export());
         let request = Register {
             namespace: key.namespace.clone(),
@@ -442,22 +319,12 @@ impl Run {
             operation,
             reclaim,
         };
-        let said = self
-            .registry
-            .register(request.clone(), &self.caller, self.now);
+        let said = self.registry.register(request.clone(), &self.caller, self.now);
         self.note(&said);
         let registered = match (said, &verdict) {
             (Err(error), Verdict::Refused(why)) => {
-                assert_eq!(
-                    refusal(&error),
-                    *why,
-                    "registering {key:?} is refused for another reason: {error}"
-                );
-                assert_eq!(
-                    Some(self.registry.export()),
-                    before,
-                    "what is refused changes nothing"
-                );
+                assert_eq!(refusal(&error), *why, "registering {key:?} is refused for another reason: {error}");
+                assert_eq!(Some(self.registry.export()), before, "what is refused changes nothing");
                 return;
             }
             (Ok(registered), verdict) => {
@@ -477,52 +344,26 @@ impl Run {
         self.note(&registered.lease.to_text());
         if verdict == Verdict::Repeated {
             let held = &self.model.held[self.model.find(&key).expect("it is held")];
-            assert_eq!(
-                (registered.lease, registered.generation),
-                (held.lease, held.generation),
-                "R6: the same lease"
-            );
+            assert_eq!((registered.lease, registered.generation), (held.lease, held.generation), "R6: the same lease");
         } else {
-            assert!(
-                !self.leases.contains(&registered.lease),
-                "R2: a lease is never given out twice"
-            );
+            assert!(!self.leases.contains(&registered.lease), "R2: a lease is never given out twice");
             let latest = self.generations.insert(key.clone(), registered.generation);
             assert!(latest < Some(registered.generation), "R7: generations rise");
-            assert!(
-                reclaim.is_none_or(|reclaim| registered.generation > reclaim),
-                "R7: above what was reclaimed"
-            );
+            assert!(reclaim.is_none_or(|reclaim| registered.generation > reclaim), "R7: above what was reclaimed");
             self.leases.push(registered.lease);
             self.all_generations.push(registered.generation);
         }
         let (lease, generation) = (registered.lease, registered.generation);
-        self.model.register(
-            &verdict,
-            &key,
-            base,
-            ttl,
-            holder,
-            operation.sequence,
-            lease,
-            generation,
-        );
+        self.model.register(&verdict, &key, base, ttl, holder, operation.sequence, lease, generation);
         if operation != Operation::ANONYMOUS && number.is_multiple_of(5) {
             let revision = self.registry.cursor();
-            let again = self
-                .registry
-                .register(request, &self.caller, self.now)
-                .expect("the same registration again");
+            let again = self.registry.register(request, &self.caller, self.now).expect("the same registration again");
             assert_eq!(
                 (again.lease, again.outcome),
                 (registered.lease, Outcome::Repeated),
                 "R6: sent twice is sent once"
             );
-            assert_eq!(
-                self.registry.cursor(),
-                revision,
-                "R6: sent twice changes nothing"
-            );
+            assert_eq!(self.registry.cursor(), revision, "R6: sent twice changes nothing");
         }
     }
 
@@ -540,9 +381,7 @@ impl Run {
             }
         };
         let before = self.registry.export();
-        let said = self
-            .registry
-            .update(&lease, &patch, sequence, &self.caller, self.now);
+        let said = self.registry.update(&lease, &patch, sequence, &self.caller, self.now);
         let expected = self.model.update(&lease, &patch, sequence);
         self.note(&said);
         let failed = said.is_err();
@@ -553,10 +392,7 @@ impl Run {
             error => panic!("updating: {error}"),
         });
         assert_eq!(said, expected, "updating {lease:?}");
-        assert!(
-            !failed || self.registry.export() == before,
-            "what is refused changes nothing"
-        );
+        assert!(!failed || self.registry.export() == before, "what is refused changes nothing");
     }
 
     fn compare_operator(
@@ -574,10 +410,7 @@ impl Run {
             error => panic!("an operator's command: {error}"),
         });
         assert_eq!(said, expected, "an operator's command");
-        assert!(
-            !failed || self.registry.export() == *before,
-            "what is refused changes nothing"
-        );
+        assert!(!failed || self.registry.export() == *before, "what is refused changes nothing");
     }
 
     // Watching.
@@ -602,36 +435,22 @@ impl Run {
                 2 => Some((epoch.clone(), current)),
                 3 => Some((Epoch("foreign".into()), current)),
                 4 if kind.is_multiple_of(8) => Some((epoch.clone(), current + u64::from(kind % 3))),
-                _ => pick(&self.revisions_polled, kind / 6)
-                    .map(|&revision| (epoch.clone(), revision)),
+                _ => pick(&self.revisions_polled, kind / 6).map(|&revision| (epoch.clone(), revision)),
             };
-            let from = cursor
-                .as_ref()
-                .filter(|(of, _)| *of == epoch)
-                .map(|(_, revision)| *revision);
+            let from = cursor.as_ref().filter(|(of, _)| *of == epoch).map(|(_, revision)| *revision);
             if let Some(from) = from.filter(|&from| from > current) {
                 let until = self.model.now.saturating_add(self.model.config.behind_wait);
                 ahead = ahead.max(Some((from, until)));
             } else if let Some(from) = from.filter(|&from| from >= self.model.first) {
-                held.extend(Model::filtered(
-                    self.model.visible_at(from),
-                    std::slice::from_ref(selector),
-                ));
+                held.extend(Model::filtered(self.model.visible_at(from), std::slice::from_ref(selector)));
             }
             seen.push(from);
-            let cursor = cursor.map(|(epoch, revision)| Cursor {
-                epoch,
-                revision: Revision(revision),
-            });
+            let cursor = cursor.map(|(epoch, revision)| Cursor { epoch, revision: Revision(revision) });
             start.selectors.push((selector.clone(), cursor));
         }
         let full = self.watchers.len() >= self.model.config.limits.watches;
         let opened = self.registry.watch(&start, &self.caller, self.now);
-        assert_eq!(
-            opened.is_err(),
-            full,
-            "a watch is opened unless there are too many"
-        );
+        assert_eq!(opened.is_err(), full, "a watch is opened unless there are too many");
         let Ok(id) = opened else { return };
         self.watchers.push(Watcher {
             id,
@@ -648,13 +467,8 @@ impl Run {
     }
 
     fn overlap(&self, one: &Selector, other: &Selector) -> bool {
-        let all: Visible = (0..24)
-            .map(|number| (key(number), (Instance::pack(&body(&key(number), 0)), 0)))
-            .collect();
-        let (one, other) = (
-            Model::filtered(&all, &[one.clone()]),
-            Model::filtered(&all, &[other.clone()]),
-        );
+        let all: Visible = (0..24).map(|number| (key(number), (Instance::pack(&body(&key(number), 0)), 0))).collect();
+        let (one, other) = (Model::filtered(&all, &[one.clone()]), Model::filtered(&all, &[other.clone()]));
         one.is_empty() || other.is_empty() || one.keys().any(|key| other.contains_key(key))
     }
 
@@ -668,19 +482,12 @@ impl Run {
             Some(delivery) => watcher.receive(&delivery, &self.model, first),
             None if watcher.ahead.is_none() && !watcher.ended => {
                 let now = Model::filtered(self.model.visible(), &watcher.selectors);
-                assert_eq!(
-                    watcher.held, now,
-                    "L2: a watcher that is told nothing has seen everything"
-                );
+                assert_eq!(watcher.held, now, "L2: a watcher that is told nothing has seen everything");
             }
             None => {}
         }
         self.revisions_polled.extend(watcher.seen);
-        assert_eq!(
-            self.registry.poll_watch(self.watchers[at].id),
-            None,
-            "a second poll gives nothing"
-        );
+        assert_eq!(self.registry.poll_watch(self.watchers[at].id), None, "a second poll gives nothing");
     }
 
     fn bookmark(&mut self, watch: u8) {
@@ -693,10 +500,7 @@ impl Run {
         if let Some(cursor) = cursor {
             assert_eq!(cursor.revision.0, self.model.revision());
             let now = Model::filtered(self.model.visible(), &watcher.selectors);
-            assert_eq!(
-                watcher.held, now,
-                "W9: a bookmark says that everything was delivered"
-            );
+            assert_eq!(watcher.held, now, "W9: a bookmark says that everything was delivered");
             watcher.seen = Some(cursor.revision.0);
         }
     }
@@ -720,45 +524,26 @@ impl Run {
         let announced = self.registry.poll_timeout();
         let earliest = self.model.held.iter().map(|held| held.deadline).min();
         if let Some(earliest) = earliest {
-            assert!(
-                announced.is_some_and(|at| at <= earliest),
-                "R5: {announced:?} is after the deadline {earliest:?}"
-            );
+            assert!(announced.is_some_and(|at| at <= earliest), "R5: {announced:?} is after the deadline {earliest:?}");
         }
         self.registry.handle_timeout(self.now);
         let next = self.registry.poll_timeout();
-        assert!(
-            next.is_none_or(|next| next > self.now),
-            "L3: {next:?} is not after {:?}",
-            self.now
-        );
+        assert!(next.is_none_or(|next| next > self.now), "L3: {next:?} is not after {:?}", self.now);
         self.model.now = self.model.now.max(self.now);
         let mut events = vec![];
         while let Some(event) = self.registry.poll_event() {
             events.push(event);
         }
-        let expired: Vec<Key> = events
-            .iter()
-            .filter(|event| event.kind.name() == "expired")
-            .filter_map(about)
-            .collect();
+        let expired: Vec<Key> =
+            events.iter().filter(|event| event.kind.name() == "expired").filter_map(about).collect();
         self.model.handle_timeout(announced, &expired);
         self.compare_events(&events);
         let cursor = self.registry.cursor();
         self.registry.handle_timeout(self.now);
-        assert_eq!(
-            self.registry.cursor(),
-            cursor,
-            "a timeout too many does nothing"
-        );
-        assert!(
-            self.registry.poll_event().is_none(),
-            "a timeout too many says nothing"
-        );
+        assert_eq!(self.registry.cursor(), cursor, "a timeout too many does nothing");
+        assert!(self.registry.poll_event().is_none(), "a timeout too many says nothing");
         for watcher in &mut self.watchers {
-            if watcher.ahead.is_some_and(|(revision, until)| {
-                until <= self.now && revision > self.model.revision()
-            }) {
+            if watcher.ahead.is_some_and(|(revision, until)| until <= self.now && revision > self.model.revision()) {
                 watcher.ended = true;
             }
         }
@@ -772,21 +557,10 @@ impl Run {
         let epoch = (!same_epoch).then(|| Epoch(format!("e{}", self.epoch).into()));
         let config = *self.registry.config();
         let seed = [self.epoch as u8; 32];
-        let restored = Registry::restore(
-            config,
-            seed,
-            &state,
-            epoch,
-            self.now,
-            WallTime(1_700_000_000_000),
-        );
+        let restored = Registry::restore(config, seed, &state, epoch, self.now, WallTime(1_700_000_000_000));
         self.registry = restored.expect("a state that was exported is restored");
         if same_epoch {
-            assert_eq!(
-                self.registry.export(),
-                state,
-                "what is restored is what was exported"
-            );
+            assert_eq!(self.registry.export(), state, "what is restored is what was exported");
         }
         self.model.restart();
         self.watchers.clear();
@@ -798,10 +572,7 @@ impl Run {
         for event in events {
             self.note(event);
         }
-        let mut said: Vec<Said> = events
-            .iter()
-            .map(|event| (event.kind.name(), about(event)))
-            .collect();
+        let mut said: Vec<Said> = events.iter().map(|event| (event.kind.name(), about(event))).collect();
         let mut expected = std::mem::take(&mut self.model.said);
         // Alarms of several namespaces come in no order that the model knows.
         let rank = |said: &Said| usize::from(said.0.starts_with("alarm"));
@@ -817,39 +588,21 @@ impl Run {
         }
         self.compare_events(&events);
         while let Some(id) = self.registry.poll_ready() {
-            let watcher = self
-                .watchers
-                .iter_mut()
-                .find(|watcher| watcher.id == id)
-                .expect("an open watch");
-            assert!(
-                !watcher.named,
-                "a watch is named once until it takes its turn"
-            );
+            let watcher = self.watchers.iter_mut().find(|watcher| watcher.id == id).expect("an open watch");
+            assert!(!watcher.named, "a watch is named once until it takes its turn");
             watcher.named = true;
         }
-        assert!(
-            self.registry.poll_event().is_none() && self.registry.poll_ready().is_none(),
-            "a second drain is dry"
-        );
+        assert!(self.registry.poll_event().is_none() && self.registry.poll_ready().is_none(), "a second drain is dry");
         self.registry.assert_consistent();
 
         let cursor = self.registry.cursor();
-        assert_eq!(
-            cursor.revision.0,
-            self.model.revision(),
-            "R8: one revision for each visible change"
-        );
+        assert_eq!(cursor.revision.0, self.model.revision(), "R8: one revision for each visible change");
         self.compare_visible(cursor.revision.0);
         let first = self.registry.catalog().first_revision().0;
         self.compare_visible(first + self.step % (cursor.revision.0 - first + 1));
         for held in &self.model.held {
             let view = self.registry.instance(&held.key).expect("it is held");
-            assert_eq!(
-                view.deadline, held.deadline,
-                "the deadline of {:?}",
-                held.key
-            );
+            assert_eq!(view.deadline, held.deadline, "the deadline of {:?}", held.key);
             assert_eq!(view.generation, held.generation);
         }
         let usage = self.registry.usage();
@@ -858,47 +611,20 @@ impl Run {
             (self.model.held.len(), self.model.held.len()),
             "R1: one lease each"
         );
-        assert_eq!(
-            usage.bytes,
-            self.model
-                .held
-                .iter()
-                .map(|held| held.shown.size())
-                .sum::<usize>(),
-            "R10: the bytes"
-        );
-        assert_eq!(
-            self.registry.warming_until(),
-            self.model.warming_until,
-            "the warm-up"
-        );
-        let alarms: BTreeSet<&Namespace> = self
-            .registry
-            .alarms()
-            .map(|alarm| &alarm.namespace)
-            .collect();
-        assert_eq!(
-            alarms,
-            self.model.alarms.iter().collect(),
-            "R14: the alarms"
-        );
+        assert_eq!(usage.bytes, self.model.held.iter().map(|held| held.shown.size()).sum::<usize>(), "R10: the bytes");
+        assert_eq!(self.registry.warming_until(), self.model.warming_until, "the warm-up");
+        let alarms: BTreeSet<&Namespace> = self.registry.alarms().map(|alarm| &alarm.namespace).collect();
+        assert_eq!(alarms, self.model.alarms.iter().collect(), "R14: the alarms");
 
         for watcher in self.watchers.iter_mut() {
-            if watcher
-                .ahead
-                .is_some_and(|(revision, _)| revision <= cursor.revision.0)
-                && !watcher.ended
-            {
+            if watcher.ahead.is_some_and(|(revision, _)| revision <= cursor.revision.0) && !watcher.ended {
                 let (revision, _) = watcher.ahead.take().expect("it was ahead");
                 watcher.held = Visible::new();
                 for (selector, since) in watcher.selectors.iter().zip(&watcher.since) {
-                    let since =
-                        since.filter(|&since| since >= self.model.first && since <= revision);
+                    let since = since.filter(|&since| since >= self.model.first && since <= revision);
                     if let Some(since) = since {
                         let visible = self.model.visible_at(since);
-                        watcher
-                            .held
-                            .extend(Model::filtered(visible, std::slice::from_ref(selector)));
+                        watcher.held.extend(Model::filtered(visible, std::slice::from_ref(selector)));
                     }
                 }
             }
@@ -908,28 +634,14 @@ impl Run {
                 && (watcher.is_fresh()
                     || watcher.warming != self.model.warming_until.is_some()
                     || watcher.held != Model::filtered(self.model.visible(), &watcher.selectors));
-            assert!(
-                !(behind || pending) || watcher.named,
-                "L2: a watcher that has something to see is named"
-            );
+            assert!(!(behind || pending) || watcher.named, "L2: a watcher that has something to see is named");
         }
     }
 
     fn compare_visible(&self, revision: u64) {
-        let at = self
-            .registry
-            .catalog()
-            .at(Revision(revision), None, None)
-            .expect("it is retained");
-        let at: Visible = at
-            .into_iter()
-            .map(|(key, listed)| (key, (listed.instance, listed.ttl_ms)))
-            .collect();
-        assert_eq!(
-            at,
-            *self.model.visible_at(revision),
-            "the registry as it was at revision {revision}"
-        );
+        let at = self.registry.catalog().at(Revision(revision), None, None).expect("it is retained");
+        let at: Visible = at.into_iter().map(|(key, listed)| (key, (listed.instance, listed.ttl_ms))).collect();
+        assert_eq!(at, *self.model.visible_at(revision), "the registry as it was at revision {revision}");
     }
 
     fn finish(mut self) -> u64 {
@@ -937,16 +649,9 @@ impl Run {
             self.poll(at);
         }
         self.check();
-        for watcher in self
-            .watchers
-            .iter()
-            .filter(|watcher| watcher.ahead.is_none() && !watcher.ended)
-        {
+        for watcher in self.watchers.iter().filter(|watcher| watcher.ahead.is_none() && !watcher.ended) {
             let now = Model::filtered(self.model.visible(), &watcher.selectors);
-            assert_eq!(
-                watcher.held, now,
-                "W5: in the end every watcher has seen everything"
-            );
+            assert_eq!(watcher.held, now, "W5: in the end every watcher has seen everything");
         }
         let state = serde_json::to_vec(&self.registry.export()).expect("plain data");
         self.note(&state);
@@ -965,48 +670,24 @@ impl Watcher {
         let to = delivery.cursor.revision.0;
         if let [Notice::Behind { revision }] = delivery.notices[..] {
             let (_, until) = self.ahead.take().expect("only who is ahead is told so");
-            assert!(
-                until <= model.now && revision == Revision(model.revision()),
-                "W6: it waits first"
-            );
+            assert!(until <= model.now && revision == Revision(model.revision()), "W6: it waits first");
             self.ended = true;
             return;
         }
-        assert!(
-            !self.ended && self.ahead.is_none(),
-            "W6: who is ahead is told nothing older"
-        );
-        assert!(
-            self.seen.is_none_or(|seen| seen <= to),
-            "W1: revisions rise"
-        );
+        assert!(!self.ended && self.ahead.is_none(), "W6: who is ahead is told nothing older");
+        assert!(self.seen.is_none_or(|seen| seen <= to), "W1: revisions rise");
         assert!(to <= model.revision(), "nothing from the future");
         if let Some(from) = delivery.from {
-            assert_eq!(
-                Some(from.0),
-                self.seen,
-                "W3: a delivery begins where the last one ended"
-            );
+            assert_eq!(Some(from.0), self.seen, "W3: a delivery begins where the last one ended");
         }
         let since = |at: usize| {
-            if self.seen.is_some() {
-                self.seen
-            } else {
-                self.since[at]
-            }
+            if self.seen.is_some() { self.seen } else { self.since[at] }
         };
         for snapshot in &delivery.snapshots {
-            let at = self
-                .selectors
-                .iter()
-                .position(|selector| *selector == snapshot.selector)
-                .expect("it was asked for");
+            let at =
+                self.selectors.iter().position(|selector| *selector == snapshot.selector).expect("it was asked for");
             let needless = since(at).is_some_and(|since| since >= first);
-            assert!(
-                !needless,
-                "W6: from {:?} on nothing is forgotten (since {first}): no snapshot",
-                since(at)
-            );
+            assert!(!needless, "W6: from {:?} on nothing is forgotten (since {first}): no snapshot", since(at));
         }
         let sinces: Vec<Option<u64>> = (0..self.selectors.len()).map(since).collect();
         for snapshot in &delivery.snapshots {
@@ -1014,11 +695,8 @@ impl Watcher {
             let gone = Model::filtered(&self.held, std::slice::from_ref(&snapshot.selector));
             self.held.retain(|key, _| !gone.contains_key(key));
             for put in &snapshot.instances {
-                let key = Key::new(
-                    put.service.namespace.clone(),
-                    put.service.service.clone(),
-                    put.instance.instance_id(),
-                );
+                let key =
+                    Key::new(put.service.namespace.clone(), put.service.service.clone(), put.instance.instance_id());
                 let ttl = put.ttl_ms.expect("who is listed is there");
                 let twice = self.held.insert(key, (put.instance.clone(), ttl));
                 assert!(twice.is_none(), "W2: nobody is listed twice");
@@ -1026,34 +704,16 @@ impl Watcher {
         }
         let mut latest = 0;
         let mut told = BTreeSet::new();
-        for change in &delivery.changes {
+        for change in delivery.changes.iter() {
             let service = &change.service;
-            let key = Key::new(
-                service.namespace.clone(),
-                service.service.clone(),
-                change.instance.instance_id(),
-            );
-            assert!(
-                change.revision.0 >= latest && change.revision.0 <= to,
-                "W1: changes rise"
-            );
+            let key = Key::new(service.namespace.clone(), service.service.clone(), change.instance.instance_id());
+            assert!(change.revision.0 >= latest && change.revision.0 <= to, "W1: changes rise");
             latest = change.revision.0;
-            let asked = self
-                .selectors
-                .iter()
-                .position(|selector| selector.contains(service))
-                .expect("it is watched");
-            assert!(
-                sinces[asked].is_some_and(|since| change.revision.0 > since),
-                "W2: nothing is told twice"
-            );
+            let asked = self.selectors.iter().position(|selector| selector.contains(service)).expect("it is watched");
+            assert!(sinces[asked].is_some_and(|since| change.revision.0 > since), "W2: nothing is told twice");
             assert!(told.insert(key.clone()), "W8: one change an instance");
             let now = change.ttl_ms.map(|ttl| (change.instance.clone(), ttl));
-            assert_eq!(
-                now.as_ref(),
-                model.visible_at(change.revision.0).get(&key),
-                "a change says what happened"
-            );
+            assert_eq!(now.as_ref(), model.visible_at(change.revision.0).get(&key), "a change says what happened");
             let before = match now.clone() {
                 Some(now) => self.held.insert(key, now),
                 None => self.held.remove(&key),
@@ -1061,10 +721,7 @@ impl Watcher {
             assert_ne!(before, now, "W6: exactly what changed");
         }
         let expected = Model::filtered(model.visible_at(to), &self.selectors);
-        assert_eq!(
-            self.held, expected,
-            "W5: after a delivery the watcher has what the registry had at {to}"
-        );
+        assert_eq!(self.held, expected, "W5: after a delivery the watcher has what the registry had at {to}");
         for notice in &delivery.notices {
             match notice {
                 Notice::Warming => self.warming = true,
@@ -1074,22 +731,11 @@ impl Watcher {
                 _ => {}
             }
         }
-        assert_eq!(
-            self.warming,
-            model.warming_until.is_some(),
-            "W14: a watcher knows whether the registry is warming"
-        );
-        let concerned = |namespace: &&Namespace| {
-            self.selectors
-                .iter()
-                .any(|selector| selector.namespace() == *namespace)
-        };
+        assert_eq!(self.warming, model.warming_until.is_some(), "W14: a watcher knows whether the registry is warming");
+        let concerned =
+            |namespace: &&Namespace| self.selectors.iter().any(|selector| selector.namespace() == *namespace);
         let alarms: BTreeSet<&Namespace> = model.alarms.iter().filter(concerned).collect();
-        assert_eq!(
-            self.alarms.iter().collect::<BTreeSet<_>>(),
-            alarms,
-            "R14: a watcher knows the alarms"
-        );
+        assert_eq!(self.alarms.iter().collect::<BTreeSet<_>>(), alarms, "R14: a watcher knows the alarms");
         self.seen = Some(to);
     }
 }
@@ -1097,11 +743,7 @@ impl Watcher {
 fn about(event: &Event) -> Option<Key> {
     let subject = event.kind.subject()?;
     let service = &subject.service;
-    Some(Key::new(
-        service.namespace.clone(),
-        service.service.clone(),
-        subject.instance.instance_id(),
-    ))
+    Some(Key::new(service.namespace.clone(), service.service.clone(), subject.instance.instance_id()))
 }
 
 fn refusal(error: &RegisterError) -> &'static str {
