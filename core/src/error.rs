@@ -10,7 +10,7 @@ use crate::lease::LeaseError;
 /// A limit that a registration would break.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LimitReached {
-    /// Which: a field of [`Limits`](crate::Limits).
+    /// Which: a field of [`Limits`](crate::config::Limits).
     pub limit: &'static str,
     /// How much there may be.
     pub value: usize,

@@ -2,153 +2,36 @@
 
 mod alarm;
 mod ended;
+mod holder;
 mod operator;
+mod passing;
 mod state;
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::fmt;
-use core::str::FromStr;
 use core::time::Duration;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
+pub use holder::{Incarnation, IncarnationError, MAX_GENERATION, Operation, Outcome, Register, Registered};
 pub use operator::{BlockInfo, LONGEST_BLOCK, Overlay};
 pub use state::{InstanceState, LogState, OverlayState, State};
 
-use crate::catalog::{Catalog, CatalogConfig, Delivery, Notice, WatchError, WatchId, WatchStart, Why};
-use crate::config::{Collision, Config};
-use crate::error::{LimitReached, RegisterError, UpdateError};
+use crate::catalog::{Catalog, CatalogConfig, Delivery, Found, Notice, WatchError, WatchId, WatchStart, Why};
+use crate::config::Config;
 use crate::event::{Alarm, Caller, Cause, Event, EventKind, Subject};
 use crate::fault::Fault;
-use crate::instance::Patch;
-use crate::lease::{Lease, LeaseError, Leases, Terms};
+use crate::lease::{LeaseError, Leases};
 use crate::log::Listed;
-use crate::name::{Key, Namespace, ServiceKey};
+use crate::name::{Key, Namespace};
 use crate::packed::Instance;
 use crate::rng::{Rng, Seed};
 use crate::set::{Cursor, Epoch, Revision};
 use crate::time::{Instant, WallTime};
-use alarm::{Alarms, Turn};
+use alarm::Alarms;
 use ended::Ended;
 use operator::Blocks;
-
-/// The largest generation: the largest whole number that every JSON reader takes for itself.
-pub const MAX_GENERATION: u64 = (1 << 53) - 1;
-
-/// One life of a holder: 128 random bits that it draws when it starts. On the wire, 32 hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Incarnation(pub u128);
-
-impl fmt::Display for Incarnation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
-    }
-}
-
-impl fmt::Debug for Incarnation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Incarnation({:08x}…)", self.0 >> 96)
-    }
-}
-
-/// The text is not 32 hexadecimal digits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("an incarnation is 32 hexadecimal digits, drawn at random when a holder starts")]
-pub struct IncarnationError;
-
-impl FromStr for Incarnation {
-    type Err = IncarnationError;
-    fn from_str(text: &str) -> Result<Self, IncarnationError> {
-        if text.len() != 32 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return Err(IncarnationError);
-        }
-        u128::from_str_radix(text, 16).map(Self).map_err(|_| IncarnationError)
-    }
-}
-
-impl Serialize for Incarnation {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Incarnation {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = alloc::string::String::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
-    }
-}
-
-/// Which command of which holder this is: what makes a command sent twice one command, and one that arrives after
-/// it was given up none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Operation {
-    /// The holder's life.
-    pub incarnation: Incarnation,
-    /// The command's number in it; later commands have higher ones.
-    pub sequence: u64,
-}
-
-impl Operation {
-    /// The command of a holder that does not say who it is: always a new one.
-    pub const ANONYMOUS: Self = Self { incarnation: Incarnation(0), sequence: 0 };
-
-    const fn is_anonymous(self) -> bool {
-        self.incarnation.0 == 0
-    }
-}
-
-/// What a holder asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Register {
-    /// Where.
-    pub namespace: Namespace,
-    /// The instance; its name is the service's.
-    pub instance: Instance,
-    /// How long the lease lives without a renewal; the configured default, if it does not say.
-    pub ttl: Option<Duration>,
-    /// Which command this is; [`Operation::ANONYMOUS`], if it does not say.
-    pub operation: Operation,
-    /// The generation that the holder had, if it had one and wants it back only if nobody took the id since.
-    pub reclaim: Option<u64>,
-}
-
-impl Register {
-    /// A registration in the default namespace by a holder who does not say who it is.
-    #[must_use]
-    pub fn new(instance: Instance) -> Self {
-        Self { namespace: Namespace::default(), instance, ttl: None, operation: Operation::ANONYMOUS, reclaim: None }
-    }
-}
-
-/// What became of a registration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    /// Nobody held the id.
-    Registered,
-    /// It is the same registration again.
-    Repeated,
-    /// The same holder held the id under an older lease.
-    Replaced,
-    /// Another holder held the id, and no longer does.
-    Superseded,
-}
-
-/// What a holder gets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Registered {
-    /// The right to act for the instance.
-    pub lease: Lease,
-    /// Which holder of the id this is: rises with every lease that is given out for it.
-    pub generation: u64,
-    /// How long the lease lives without a renewal.
-    pub ttl: Duration,
-    /// What became of the registration.
-    pub outcome: Outcome,
-}
 
 /// How much a registry holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -261,362 +144,6 @@ impl Registry {
         }
     }
 
-    // Commands of holders.
-
-    /// Registers an instance. O(size of the instance + watchers).
-    ///
-    /// The same operation with the same body again gives the same lease, counts as a renewal, and changes nothing.
-    /// Another registration for an id that is held supersedes the lease, or is refused, as configured. An overlay of
-    /// the id applies.
-    ///
-    /// # Errors
-    /// Says why the registration was refused; nothing was changed.
-    pub fn register(
-        &mut self,
-        request: Register,
-        caller: &Arc<Caller>,
-        now: Instant,
-    ) -> Result<Registered, RegisterError> {
-        let now = self.advance(now);
-        let ttl = self.checked_ttl(request.ttl)?;
-        if let Some(given) = request.reclaim.filter(|&given| given >= MAX_GENERATION) {
-            return Err(RegisterError::Generation { given, limit: MAX_GENERATION - 1 });
-        }
-        self.config.limits.instance.check_total(request.instance.json().len())?;
-        if let Some((remaining, reason)) = self.blocks.remaining(&request.namespace, &request.instance, now) {
-            return Err(RegisterError::Blocked { remaining, reason });
-        }
-        let known = self.ended.includes(names(&request.namespace, &request.instance), request.operation);
-        if known && !self.config.faults.has(Fault::EndedOperationForgotten) {
-            return Err(RegisterError::Ended);
-        }
-        let service = self.catalog.find_service(&request.namespace, request.instance.service_bytes());
-        match service.and_then(|service| self.catalog.entry(service, request.instance.id_bytes())) {
-            Some(entry) => self.register_again(entry, request, ttl, caller),
-            None => self.register_new(service, request, ttl, caller),
-        }
-    }
-
-    fn register_new(
-        &mut self,
-        service: Option<u32>,
-        request: Register,
-        ttl: Duration,
-        caller: &Arc<Caller>,
-    ) -> Result<Registered, RegisterError> {
-        let Register { namespace, instance, operation, reclaim, .. } = request;
-        let (listed, base) = self.overlaid(&namespace, instance, ttl)?;
-        self.check_room(&namespace, service, listed.size()).map_err(RegisterError::Limit)?;
-        let service = match service {
-            Some(service) => service,
-            None => self.catalog.service_or_new(&ServiceKey::new(namespace, listed.instance.service_name())),
-        };
-        let why = self.why(Cause::Registered, Some(caller));
-        let entry = self.catalog.insert(service, listed, why);
-        let (lease, generation) = self.grant(entry, operation, ttl, reclaim.unwrap_or(0));
-        self.remember_base(entry, base);
-        let subject = self.subject(entry);
-        self.emit(EventKind::Registered { subject, generation }, Some(caller));
-        Ok(Registered { lease, generation, ttl, outcome: Outcome::Registered })
-    }
-
-    fn register_again(
-        &mut self,
-        entry: u32,
-        request: Register,
-        ttl: Duration,
-        caller: &Arc<Caller>,
-    ) -> Result<Registered, RegisterError> {
-        let held = self.catalog.tag(entry);
-        let terms = *self.leases.terms(held);
-        let operation = request.operation;
-        let same_holder = !operation.is_anonymous() && terms.incarnation() == operation.incarnation.0;
-        if same_holder {
-            if operation.sequence < terms.sequence {
-                return Err(RegisterError::Outdated { latest: terms.sequence });
-            }
-            if operation.sequence == terms.sequence && !self.config.faults.has(Fault::RepeatGetsNewLease) {
-                if *self.base(entry) != request.instance || self.leases.ttl(held) != ttl {
-                    return Err(RegisterError::OperationReused { sequence: operation.sequence });
-                }
-                self.leases.touch(held, self.now);
-                let (lease, generation) = (self.leases.lease(held), terms.generation);
-                return Ok(Registered { lease, generation, ttl, outcome: Outcome::Repeated });
-            }
-        } else {
-            let lost = request.reclaim.is_some_and(|reclaim| terms.generation > reclaim);
-            if lost && !self.config.faults.has(Fault::ReclaimTakesBack) {
-                return Err(RegisterError::Superseded);
-            }
-            if self.config.collision == Collision::Refuse {
-                return Err(RegisterError::Taken);
-            }
-        }
-        if self.config.faults.has(Fault::RefusalHalfDone) {
-            self.leases.touch(held, self.now.saturating_add(ttl));
-        }
-        let (listed, base) = self.overlaid(&request.namespace, request.instance, ttl)?;
-        self.check_bytes(listed.size(), self.catalog.listed(entry).size()).map_err(RegisterError::Limit)?;
-
-        if !self.config.faults.has(Fault::SupersededLeaseLives) {
-            self.end_lease(entry, LeaseError::Superseded);
-        }
-        let (lease, generation) = self.grant(entry, operation, ttl, request.reclaim.unwrap_or(0).max(terms.generation));
-        self.remember_base(entry, base);
-        let cause = if same_holder { Cause::Registered } else { Cause::Superseded };
-        self.show(entry, listed, cause, caller);
-        let subject = self.subject(entry);
-        let (kind, outcome) = if same_holder {
-            (EventKind::Registered { subject, generation }, Outcome::Replaced)
-        } else {
-            (EventKind::Superseded { subject, generation }, Outcome::Superseded)
-        };
-        self.emit(kind, Some(caller));
-        Ok(Registered { lease, generation, ttl, outcome })
-    }
-
-    /// Renews a lease: its deadline becomes now and its ttl, unless it is later already. O(1), no allocation.
-    ///
-    /// # Errors
-    /// Says how the lease ended; nothing was changed.
-    pub fn renew(&mut self, lease: &Lease, caller: &Arc<Caller>, now: Instant) -> Result<(), LeaseError> {
-        let now = self.advance(now);
-        let touched = self.leases.renew(lease, now)?;
-        if touched.late {
-            self.renewed_late(lease, caller);
-        }
-        Ok(())
-    }
-
-    /// Renews many leases. Those that failed are appended with their place in the batch; the others are renewed.
-    /// O(batch), no allocation but for failures.
-    pub fn renew_all(
-        &mut self,
-        leases: &[Lease],
-        caller: &Arc<Caller>,
-        now: Instant,
-        failed: &mut Vec<(usize, LeaseError)>,
-    ) {
-        let now = self.advance(now);
-        for (at, lease) in leases.iter().enumerate() {
-            match self.leases.renew(lease, now) {
-                Ok(touched) if touched.late => self.renewed_late(lease, caller),
-                Ok(_) => {}
-                Err(error) => failed.push((at, error)),
-            }
-        }
-    }
-
-    #[cold]
-    fn renewed_late(&mut self, lease: &Lease, caller: &Arc<Caller>) {
-        let Ok(at) = self.leases.find(lease) else {
-            return;
-        };
-        let subject = self.subject(self.leases.terms(at).entry);
-        self.emit(EventKind::RenewedLate(subject), Some(caller));
-    }
-
-    /// Changes an instance in place; its lease stays. Returns whether anything visible changed.
-    /// O(size of the instance + watchers).
-    ///
-    /// A sequence orders the updates of one holder: one that comes after a later one is refused, and the same again
-    /// changes nothing.
-    ///
-    /// # Errors
-    /// Says why; nothing was changed.
-    pub fn update(
-        &mut self,
-        lease: &Lease,
-        patch: &Patch,
-        sequence: Option<u64>,
-        caller: &Arc<Caller>,
-        now: Instant,
-    ) -> Result<bool, UpdateError> {
-        self.advance(now);
-        let at = self.leases.find(lease)?;
-        let terms = *self.leases.terms(at);
-        let entry = terms.entry;
-        if sequence.is_some_and(|sequence| sequence < terms.sequence) {
-            return Err(UpdateError::Outdated { latest: terms.sequence });
-        }
-        let limits = &self.config.limits.instance;
-        let base = self.base(entry).patched(patch, limits)?;
-        let shown = match self.overlay_of(entry) {
-            Some(overlay) => base.patched(&overlay.patch(), limits)?,
-            None => base.clone(),
-        };
-        let listed = Listed { instance: shown, ttl_ms: self.catalog.listed(entry).ttl_ms };
-        self.check_bytes(listed.size(), self.catalog.listed(entry).size()).map_err(UpdateError::Limit)?;
-        if let Some(sequence) = sequence {
-            self.leases.terms_mut(at).sequence = sequence;
-        }
-        self.remember_base(entry, Some(base));
-        let changed = self.show(entry, listed, Cause::Updated, caller);
-        if changed {
-            let subject = self.subject(entry);
-            self.emit(EventKind::Updated(subject), Some(caller));
-        }
-        Ok(changed)
-    }
-
-    /// Ends a lease and takes its instance out. Doing so twice is doing it once. O(watchers).
-    ///
-    /// # Errors
-    /// If the lease had ended otherwise; nothing was changed.
-    pub fn deregister(
-        &mut self,
-        lease: &Lease,
-        sequence: Option<u64>,
-        caller: &Arc<Caller>,
-        now: Instant,
-    ) -> Result<(), LeaseError> {
-        self.advance(now);
-        match self.leases.find(lease) {
-            Ok(at) => {
-                let terms = self.leases.terms_mut(at);
-                terms.sequence = terms.sequence.max(sequence.unwrap_or(0));
-                let entry = terms.entry;
-                self.take_out(entry, LeaseError::Deregistered, Cause::Deregistered, Some(caller));
-                Ok(())
-            }
-            Err(LeaseError::Deregistered) => Ok(()),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Gives up what a holder has sent for an instance up to an operation, whose answer it never got: if it took
-    /// effect, the instance goes; if it arrives later, it is refused. Returns whether the instance went. O(watchers).
-    pub fn abandon(&mut self, key: &Key, operation: Operation, caller: &Arc<Caller>, now: Instant) -> bool {
-        self.advance(now);
-        if operation.is_anonymous() {
-            return false;
-        }
-        let entry = self.catalog.find(&key.namespace, &key.service, &key.id);
-        let held = entry.filter(|&entry| {
-            let terms = self.leases.terms(self.catalog.tag(entry));
-            terms.incarnation() == operation.incarnation.0 && terms.sequence <= operation.sequence
-        });
-        if let Some(entry) = held {
-            self.take_out(entry, LeaseError::Deregistered, Cause::Deregistered, Some(caller));
-        }
-        self.ended.record([key.namespace.as_bytes(), key.service.as_bytes(), key.id.as_bytes()], operation);
-        held.is_some()
-    }
-
-    // Time.
-
-    /// Ends every lease that is due, and what else has its time. Calling it early does nothing. O(what is due).
-    pub fn handle_timeout(&mut self, now: Instant) {
-        let announced = self.poll_timeout();
-        let now = self.advance(now);
-        if let Some(late) = announced.map(|at| now.saturating_since(at))
-            && late > self.config.stall_threshold
-            && !self.config.faults.has(Fault::NoGrace)
-        {
-            self.give_back(late);
-        }
-        if self.warming_until.is_some_and(|until| until <= now) {
-            self.settle(None, now);
-        }
-        self.expire(now);
-        self.catalog.handle_timeout(now);
-        let turns = self.alarms.turns(now, |namespace| self.catalog.namespace(namespace).instances);
-        for turn in turns {
-            let (namespace, notice, kind) = match turn {
-                Turn::Raised(alarm) => {
-                    (alarm.namespace.clone(), Notice::Alarm(alarm.clone()), EventKind::AlarmRaised(alarm))
-                }
-                Turn::Ended(namespace) => {
-                    let kind = EventKind::AlarmEnded { namespace: namespace.clone() };
-                    (namespace.clone(), Notice::AlarmEnded(namespace), kind)
-                }
-            };
-            if !self.config.faults.has(Fault::AlarmSilent) {
-                self.catalog.announce(Some(&namespace), notice);
-                self.emit(kind, None);
-            }
-        }
-    }
-
-    /// The driver was away: whoever could not renew meanwhile gets the time back, but no more than a ttl.
-    fn give_back(&mut self, late: Duration) {
-        let extended = self.leases.grace(self.now, late);
-        let until = self.now.saturating_add(late.min(self.config.warm_up));
-        self.warming_until = self.warming_until.map(|warming| warming.max(until));
-        self.emit(EventKind::Stalled { late, extended }, None);
-    }
-
-    fn expire(&mut self, now: Instant) {
-        let mut due = self.leases.take_due(now);
-        if due.is_empty() {
-            return;
-        }
-        if self.config.alarm.hold > Duration::ZERO {
-            self.hold_back(&mut due, now);
-        }
-        let mut expired: Option<(u32, Namespace, usize)> = None;
-        for batch in due.chunks(64) {
-            self.look_ahead(batch);
-            for &lease in batch {
-                let entry = self.leases.terms(lease).entry;
-                let at = self.catalog.namespace_at(entry);
-                match &mut expired {
-                    Some((of, _, count)) if *of == at => *count += 1,
-                    _ => {
-                        let namespace = self.catalog.service_key(entry).namespace.clone();
-                        if let Some((_, namespace, count)) = expired.replace((at, namespace, 1)) {
-                            self.alarms.count(&namespace, count, now);
-                        }
-                    }
-                }
-                self.take_out(entry, LeaseError::Expired, Cause::Expired, None);
-            }
-        }
-        if let Some((_, namespace, count)) = expired {
-            self.alarms.count(&namespace, count, now);
-        }
-    }
-
-    /// Reads what is about to be needed of many leases, so that the processor waits for their memory at once and not one
-    /// after the other.
-    fn look_ahead(&self, leases: &[u32]) {
-        let entry = |&lease: &u32| self.leases.terms(lease).entry;
-        let seen = leases.iter().map(entry).fold(0, |seen, entry| seen ^ self.catalog.look_at(entry));
-        core::hint::black_box(seen);
-    }
-
-    /// Where so many are due that an alarm sounds, those that were not held before get more time.
-    fn hold_back(&mut self, due: &mut Vec<u32>, now: Instant) {
-        let mut first_time: BTreeMap<Namespace, Vec<u32>> = BTreeMap::new();
-        for &lease in &*due {
-            if self.held.get(&lease) != Some(&self.leases.deadline(lease)) {
-                let namespace = &self.catalog.service_key(self.leases.terms(lease).entry).namespace;
-                first_time.entry(namespace.clone()).or_default().push(lease);
-            }
-        }
-        let until = now.saturating_add(self.config.alarm.hold);
-        for (namespace, leases) in first_time {
-            let instances = self.catalog.namespace(&namespace).instances;
-            if self.alarms.would_sound(&namespace, leases.len(), instances, now) {
-                self.alarms.count(&namespace, leases.len(), now);
-                for lease in leases {
-                    self.leases.hold(lease, until);
-                    self.held.insert(lease, until);
-                }
-            }
-        }
-        due.retain(|lease| self.held.get(lease) != Some(&until));
-    }
-
-    /// Ends the warm-up: from now on, what is not listed is not there. O(watches).
-    pub fn settle(&mut self, caller: Option<&Arc<Caller>>, now: Instant) {
-        self.advance(now);
-        if self.warming_until.take().is_some() {
-            self.catalog.announce(None, Notice::Settled);
-            self.emit(EventKind::Settled, caller);
-        }
-    }
-
     // Watching.
 
     /// Opens a watch; see [`Catalog::watch`].
@@ -722,7 +249,7 @@ impl Registry {
 
     /// When the lease of an instance ends if it is not renewed. O(1).
     #[must_use]
-    pub fn deadline(&self, found: &crate::catalog::Found<'_>) -> Instant {
+    pub fn deadline(&self, found: &Found<'_>) -> Instant {
         self.leases.deadline(found.tag)
     }
 
@@ -775,51 +302,6 @@ impl Registry {
     fn wall(&self) -> WallTime {
         let since = self.now.saturating_since(self.anchor.0).as_millis();
         WallTime(self.anchor.1.0.saturating_add(u64::try_from(since).unwrap_or(u64::MAX)))
-    }
-
-    /// Reads the wall clock anew, because it was set. It decides nothing.
-    pub fn set_wall_time(&mut self, now: Instant, wall: WallTime) {
-        self.anchor = (self.advance(now), wall);
-    }
-
-    fn checked_ttl(&self, ttl: Option<Duration>) -> Result<Duration, RegisterError> {
-        let limits = &self.config.ttl;
-        let given = ttl.unwrap_or(limits.default);
-        if given < limits.min || given > limits.max {
-            return Err(RegisterError::Ttl { given, min: limits.min, max: limits.max });
-        }
-        Ok(Duration::from_millis(u64::try_from(given.as_millis()).unwrap_or(u64::MAX).max(1)))
-    }
-
-    fn check_room(&self, namespace: &Namespace, service: Option<u32>, size: usize) -> Result<(), LimitReached> {
-        let limits = &self.config.limits;
-        within("instances", self.catalog.len(), limits.instances)?;
-        let instances = service.map_or(0, |service| self.catalog.instances_of(service));
-        within("instances_per_service", instances, limits.instances_per_service)?;
-        if instances == 0 {
-            within("services", self.catalog.service_count(), limits.services)?;
-            if self.catalog.namespace(namespace).services == 0 {
-                within("namespaces", self.catalog.namespaces().count(), limits.namespaces)?;
-            }
-        }
-        self.check_bytes(size, 0)
-    }
-
-    fn check_bytes(&self, size: usize, instead_of: usize) -> Result<(), LimitReached> {
-        let value = self.config.limits.bytes;
-        let total = self.catalog.bytes() + size - instead_of;
-        if size > instead_of && total > value { Err(LimitReached { limit: "bytes", value }) } else { Ok(()) }
-    }
-
-    fn grant(&mut self, entry: u32, operation: Operation, ttl: Duration, above: u64) -> (Lease, u64) {
-        let stays = self.config.faults.has(Fault::GenerationStays);
-        let generation = if stays { 1 } else { (self.generation + 1).max(above + 1) };
-        self.generation += 1;
-        let terms = Terms::new(entry, generation, operation.incarnation.0, operation.sequence);
-        let secret = self.rng.next_u128();
-        let lease = self.leases.grant(terms, ttl, secret, self.now);
-        self.catalog.set_tag(entry, lease.index());
-        (lease, generation)
     }
 
     /// Ends the lease of an entry and remembers the commands that ended with it.
@@ -881,10 +363,6 @@ impl Registry {
 /// What an instance is told apart by.
 fn names<'a>(namespace: &'a Namespace, instance: &'a Instance) -> [&'a [u8]; 3] {
     [namespace.as_bytes(), instance.service_bytes(), instance.id_bytes()]
-}
-
-fn within(limit: &'static str, held: usize, value: usize) -> Result<(), LimitReached> {
-    if held >= value { Err(LimitReached { limit, value }) } else { Ok(()) }
 }
 
 impl fmt::Debug for Registry {

@@ -10,12 +10,12 @@ use periplus_core::fault::Faults;
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 const GOLDEN: [u64; 6] = [
-    0x9b15_67fd_28ec_4063,
-    0x2b13_c902_6de2_610f,
-    0x3511_41e5_e218_38f6,
-    0xd537_6531_efec_2ad8,
-    0xcc2a_f2ed_d06f_ef19,
-    0x2925_33dd_e802_ce5d,
+    0xfb25_04a7_a0d3_ed1d,
+    0x57cc_137a_911e_5d4a,
+    0xed85_7c52_6ab3_8dea,
+    0xa817_d45c_a87a_20d3,
+    0x4837_cca5_3732_8ba0,
+    0xc9c6_09c4_4d2e_5f18,
 ];
 
 fn ops(seed: u32) -> Vec<Op> {

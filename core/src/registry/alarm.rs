@@ -76,7 +76,7 @@ impl Alarms {
         sounds || exceeds(&self.config, expired + more, instances + expired + more)
     }
 
-    /// Raises and ends alarms as the counts say, if something was counted or a window moved on.
+    /// Raises and ends alarms as the counts say, if something was counted or an alarm's window moved on.
     /// O(namespaces with expiries in the window).
     pub(super) fn turns(&mut self, now: Instant, instances: impl Fn(&Namespace) -> usize) -> Vec<Turn> {
         let part = now.as_micros() / self.part;
@@ -106,9 +106,10 @@ impl Alarms {
         turns
     }
 
-    /// When a window moves on.
+    /// When a window moves on that may end its alarm.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        let next = self.windows.values().map(|window| window.part + 1).min()?;
+        let raised = self.windows.values().filter(|window| window.raised.is_some());
+        let next = raised.map(|window| window.part + 1).min()?;
         Some(Instant::from_micros(next.saturating_mul(self.part)))
     }
 

@@ -456,10 +456,12 @@ impl Model {
     }
 
     fn sound_alarms(&mut self) {
-        let looked = (self.expired.len(), self.part(self.now));
-        if std::mem::replace(&mut self.looked, looked) == looked {
+        let (expired, part) = (self.expired.len(), self.part(self.now));
+        let moved = !self.alarms.is_empty() && part > self.looked.1;
+        if expired == self.looked.0 && !moved {
             return;
         }
+        self.looked = (expired, part);
         let mut namespaces: Vec<Namespace> = self.expired.iter().map(|(namespace, _)| namespace.clone()).collect();
         namespaces.sort();
         namespaces.dedup();
@@ -487,6 +489,7 @@ impl Model {
         }
         self.blocks.retain(|(_, until)| *until > self.now);
         self.expired.clear();
+        self.looked.0 = 0;
         self.alarms.clear();
     }
 
