@@ -7,20 +7,15 @@ mod model;
 
 use periplus_core::registry::State;
 use periplus_core::{
-    Config, Cursor, Endpoint, Instance, InstanceId, InstanceLimits, Instant, Lease, Registry,
-    ServiceInstance, WallTime,
+    Config, Cursor, Endpoint, Instance, InstanceId, InstanceLimits, Instant, Lease, Registry, ServiceInstance, WallTime,
 };
 
 /// A target: its name, and what it does with bytes.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target there is. Each has a folder of its name in `corpus/`.
-pub const TARGETS: &[Target] = &[
-    ("registry_ops", registry_ops),
-    ("instance_json", instance_json),
-    ("texts", texts),
-    ("restore", restore),
-];
+pub const TARGETS: &[Target] =
+    &[("registry_ops", registry_ops), ("instance_json", instance_json), ("texts", texts), ("restore", restore)];
 
 /// Operations on a registry, compared with the model after every step.
 pub fn registry_ops(bytes: &[u8]) {
@@ -33,17 +28,10 @@ pub fn instance_json(bytes: &[u8]) {
         return;
     };
     let json = instance.to_json();
-    assert_eq!(
-        ServiceInstance::from_json(&json).as_ref(),
-        Ok(&instance),
-        "what is written is read the same"
-    );
+    assert_eq!(ServiceInstance::from_json(&json).as_ref(), Ok(&instance), "what is written is read the same");
     let packed = Instance::pack(&instance);
     assert_eq!(packed.json(), json);
-    assert_eq!(
-        (packed.id(), packed.service()),
-        (instance.id.as_str(), instance.name.as_str())
-    );
+    assert_eq!((packed.id(), packed.service()), (instance.id.as_str(), instance.name.as_str()));
     assert_eq!(packed.status(), instance.status());
     if let Ok(packed) = Instance::new(&instance, &InstanceLimits::default()) {
         assert!(packed.json().len() <= InstanceLimits::default().total);
@@ -66,11 +54,7 @@ pub fn texts(bytes: &[u8]) {
         assert_eq!(id.as_str(), text);
     }
     if let Ok(cursor) = text.parse::<Cursor>() {
-        assert_eq!(
-            cursor.to_string().parse(),
-            Ok(cursor),
-            "a cursor is read as it is written"
-        );
+        assert_eq!(cursor.to_string().parse(), Ok(cursor), "a cursor is read as it is written");
     }
 }
 
@@ -81,16 +65,12 @@ pub fn restore(bytes: &[u8]) {
     };
     let config = Config::default();
     let now = Instant::from_micros(1);
-    let Ok(mut registry) = Registry::restore(config, [1; 32], &state, None, now, WallTime(0))
-    else {
+    let Ok(mut registry) = Registry::restore(config, [1; 32], &state, None, now, WallTime(0)) else {
         return;
     };
     while let Some(at) = registry.poll_timeout() {
         registry.handle_timeout(at);
         while registry.poll_event().is_some() {}
     }
-    assert!(
-        registry.catalog().is_empty(),
-        "nobody renews, so everything ends"
-    );
+    assert!(registry.catalog().is_empty(), "nobody renews, so everything ends");
 }

@@ -6,9 +6,7 @@ use std::path::Path;
 #[test]
 fn the_corpus_is_replayed() {
     for (name, target) in periplus_fuzz::TARGETS {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("corpus")
-            .join(name);
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(name);
         let mut inputs: Vec<_> = fs::read_dir(&folder)
             .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
             .map(|entry| entry.expect("an entry of the corpus").path())

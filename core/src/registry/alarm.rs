@@ -110,7 +110,8 @@ impl Alarms {
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let raised = self.windows.values().filter(|window| window.raised.is_some());
         let next = raised.map(|window| window.part + 1).min()?;
-        Some(Instant::from_micros(next.saturating_mul(self.part)))
+        // At the end of time no window moves on.
+        next.checked_mul(self.part).map(Instant::from_micros)
     }
 
     pub(super) fn raised(&self) -> impl Iterator<Item = &Alarm> {

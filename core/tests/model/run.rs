@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
+use std::slice::from_ref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -442,7 +443,7 @@ impl Run {
                 let until = self.model.now.saturating_add(self.model.config.behind_wait);
                 ahead = ahead.max(Some((from, until)));
             } else if let Some(from) = from.filter(|&from| from >= self.model.first) {
-                held.extend(Model::filtered(self.model.visible_at(from), std::slice::from_ref(selector)));
+                held.extend(Model::filtered(self.model.visible_at(from), from_ref(selector)));
             }
             seen.push(from);
             let cursor = cursor.map(|(epoch, revision)| Cursor { epoch, revision: Revision(revision) });
@@ -468,7 +469,7 @@ impl Run {
 
     fn overlap(&self, one: &Selector, other: &Selector) -> bool {
         let all: Visible = (0..24).map(|number| (key(number), (Instance::pack(&body(&key(number), 0)), 0))).collect();
-        let (one, other) = (Model::filtered(&all, &[one.clone()]), Model::filtered(&all, &[other.clone()]));
+        let (one, other) = (Model::filtered(&all, from_ref(one)), Model::filtered(&all, from_ref(other)));
         one.is_empty() || other.is_empty() || one.keys().any(|key| other.contains_key(key))
     }
 
@@ -624,7 +625,7 @@ impl Run {
                     let since = since.filter(|&since| since >= self.model.first && since <= revision);
                     if let Some(since) = since {
                         let visible = self.model.visible_at(since);
-                        watcher.held.extend(Model::filtered(visible, std::slice::from_ref(selector)));
+                        watcher.held.extend(Model::filtered(visible, from_ref(selector)));
                     }
                 }
             }
@@ -692,7 +693,7 @@ impl Watcher {
         let sinces: Vec<Option<u64>> = (0..self.selectors.len()).map(since).collect();
         for snapshot in &delivery.snapshots {
             assert_eq!(to, model.revision(), "a snapshot is of the present");
-            let gone = Model::filtered(&self.held, std::slice::from_ref(&snapshot.selector));
+            let gone = Model::filtered(&self.held, from_ref(&snapshot.selector));
             self.held.retain(|key, _| !gone.contains_key(key));
             for put in &snapshot.instances {
                 let key =
