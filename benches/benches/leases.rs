@@ -1,20 +1,18 @@
 //! Registering, renewing and expiring: the core beside hand-written structures.
 
+use std::cell::{LazyCell, RefCell};
 use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::measurement::WallTime;
 use criterion::{BatchSize, BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use periplus_benches::contestants::{BTree, Contestant, DashSweep, Delay, LazyHeap, Periplus};
-use periplus_benches::rounds::{BATCH, Course};
+use periplus_benches::rounds::{BATCH, Course, bench_sizes};
 
 type Group<'a> = BenchmarkGroup<'a, WallTime>;
 
-/// As many sizes as there is time for: `--test` only shows that everything runs.
-fn courses() -> Vec<Course> {
-    let sizes: &[usize] =
-        if std::env::args().any(|argument| argument == "--test") { &[2_000] } else { &[10_000, 100_000, 1_000_000] };
-    sizes.iter().map(|&size| Course::new(size)).collect()
+fn courses() -> impl Iterator<Item = Course> {
+    bench_sizes().iter().map(|&size| Course::new(size))
 }
 
 fn group<'a>(criterion: &'a mut Criterion, name: &str, course: &Course) -> Group<'a> {
@@ -24,17 +22,17 @@ fn group<'a>(criterion: &'a mut Criterion, name: &str, course: &Course) -> Group
     group
 }
 
-/// A full registry and its leases in random order.
-fn filled<C: Contestant>(course: &Course) -> (C, Vec<C::Lease>) {
+/// A full registry and its leases in two random orders.
+fn filled<C: Contestant>(course: &Course) -> (C, [Vec<C::Lease>; 2]) {
     let mut registry = course.watched();
     let mut granted = Vec::new();
     course.register::<C>(&mut registry, &course.prepare::<C>(), &mut granted);
-    let leases = course.leases::<C>(&granted);
+    let leases = [0, 1].map(|period| course.leases::<C>(&granted, period));
     (registry, leases)
 }
 
 fn register<C: Contestant>(group: &mut Group<'_>, course: &Course) {
-    let prepared = course.prepare::<C>();
+    let prepared = LazyCell::new(|| course.prepare::<C>());
     let empty = || (course.watched::<C>(), Vec::with_capacity(prepared.len()));
     group.bench_function(C::NAME, |bencher| {
         bencher.iter_batched(
@@ -49,13 +47,23 @@ fn register<C: Contestant>(group: &mut Group<'_>, course: &Course) {
 }
 
 fn renew<C: Contestant>(group: &mut Group<'_>, course: &Course) {
-    let (mut registry, leases) = filled::<C>(course);
+    // Made only if it is needed: criterion may have been asked for something else.
+    let state = LazyCell::new(|| RefCell::new(filled::<C>(course)));
     let now = course.renewed_at(0);
+    let mut period = 0;
     group.bench_function(BenchmarkId::new(C::NAME, "one call each"), |bencher| {
-        bencher.iter(|| leases.iter().filter(|lease| registry.renew(lease, now)).count());
+        let (registry, leases) = &mut *state.borrow_mut();
+        bencher.iter(|| {
+            period += 1;
+            leases[period % 2].iter().filter(|lease| registry.renew(lease, now)).count()
+        });
     });
     group.bench_function(BenchmarkId::new(C::NAME, "in batches"), |bencher| {
-        bencher.iter(|| leases.chunks(BATCH).map(|batch| registry.renew_batch(batch, now)).sum::<usize>());
+        let (registry, leases) = &mut *state.borrow_mut();
+        bencher.iter(|| {
+            period += 1;
+            leases[period % 2].chunks(BATCH).map(|batch| registry.renew_batch(batch, now)).sum::<usize>()
+        });
     });
 }
 

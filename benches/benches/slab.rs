@@ -2,14 +2,13 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use periplus_benches::fleet::shuffled;
+use periplus_benches::rounds::bench_sizes;
 use periplus_benches::slab::Slab;
 
 fn slab(criterion: &mut Criterion) {
-    let sizes: &[usize] =
-        if std::env::args().any(|argument| argument == "--test") { &[2_000] } else { &[10_000, 100_000, 1_000_000] };
-    for &size in sizes {
+    for &size in bench_sizes() {
         let mut slab = Slab::new(size);
-        let handles = slab.handles(&shuffled(size));
+        let handles = slab.handles(&shuffled(size, 1));
         let group = &mut criterion.benchmark_group(format!("slab of 64-byte slots/{size}"));
         group.throughput(Throughput::Elements(size as u64));
         group.bench_function("batch", |bencher| bencher.iter(|| slab.renew_batch(&handles, 1)));

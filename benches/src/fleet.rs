@@ -64,11 +64,11 @@ fn uuid(bits: u128) -> String {
     format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }
 
-/// The numbers below `size` in random order, the same at every call.
+/// The numbers below `size` in a random order, the same at every call with the same `seed`.
 #[must_use]
-pub fn shuffled(size: usize) -> Vec<usize> {
+pub fn shuffled(size: usize, seed: u64) -> Vec<usize> {
     let mut numbers: Vec<usize> = (0..size).collect();
-    numbers.shuffle(&mut StdRng::seed_from_u64(2));
+    numbers.shuffle(&mut StdRng::seed_from_u64(seed));
     numbers
 }
 
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn shuffling_loses_nothing() {
-        let mut numbers = shuffled(100);
+        let mut numbers = shuffled(100, 1);
         assert_ne!(numbers, (0..100).collect::<Vec<_>>());
         numbers.sort_unstable();
         assert_eq!(numbers, (0..100).collect::<Vec<_>>());

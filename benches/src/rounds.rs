@@ -43,14 +43,15 @@ pub struct Figures {
 pub struct Course {
     /// The instances, in the order of their registration.
     pub entries: Vec<Entry>,
-    order: Vec<usize>,
+    /// Two orders of renewal: no lease keeps its place from one period to the next.
+    orders: [Vec<usize>; 2],
 }
 
 impl Course {
     /// A course of `size` instances.
     #[must_use]
     pub fn new(size: usize) -> Self {
-        Self { entries: fleet::fleet(size), order: fleet::shuffled(size) }
+        Self { entries: fleet::fleet(size), orders: [1, 2].map(|seed| fleet::shuffled(size, seed)) }
     }
 
     fn registered_at(&self, number: usize) -> Micros {
@@ -83,16 +84,16 @@ impl Course {
         }
     }
 
-    /// The leases in random order, as the holders send them.
+    /// The leases as the holders send them in one period of renewal or in the next: in random order.
     #[must_use]
-    pub fn leases<C: Contestant>(&self, granted: &[C::Granted]) -> Vec<C::Lease> {
-        self.order.iter().map(|&number| C::lease(&self.entries[number], &granted[number])).collect()
+    pub fn leases<C: Contestant>(&self, granted: &[C::Granted], period: usize) -> Vec<C::Lease> {
+        self.orders[period % 2].iter().map(|&number| C::lease(&self.entries[number], &granted[number])).collect()
     }
 
-    /// When the renewals begin, and with a second argument the renewals after those.
+    /// When the renewals of a period are.
     #[must_use]
-    pub fn renewed_at(&self, time: u64) -> Micros {
-        SPREAD * (time + 1)
+    pub fn renewed_at(&self, period: usize) -> Micros {
+        SPREAD * (period as Micros + 1)
     }
 
     /// A time at which every lease is due.
@@ -100,6 +101,14 @@ impl Course {
     pub fn end(&self) -> Micros {
         SPREAD * 4 + TTL
     }
+}
+
+/// The sizes that a criterion bench runs at: small where it is only to show that it runs, as `cargo test` wants it,
+/// and `cargo bench` with `--test`.
+#[must_use]
+pub fn bench_sizes() -> &'static [usize] {
+    let given = |flag: &str| std::env::args().any(|argument| argument == flag);
+    if given("--bench") && !given("--test") { &[10_000, 100_000, 1_000_000] } else { &[2_000] }
 }
 
 /// Runs a contestant over a course.
@@ -117,17 +126,17 @@ fn leases<C: Contestant>(course: &Course) -> Figures {
     let mut registry: C = course.watched();
     let mut granted = Vec::with_capacity(size);
     let register = rate(size, || course.register(&mut registry, &prepared, &mut granted));
-    let leases = course.leases::<C>(&granted);
+    let leases = [0, 1].map(|period| course.leases::<C>(&granted, period));
     drop((prepared, granted));
 
     let now = course.renewed_at(0);
     let renew = rate(size, || {
-        let renewed = leases.iter().filter(|lease| registry.renew(lease, now)).count();
+        let renewed = leases[0].iter().filter(|lease| registry.renew(lease, now)).count();
         assert_eq!(renewed, size);
     });
     let now = course.renewed_at(1);
     let renew_batch = rate(size, || {
-        let renewed: usize = leases.chunks(BATCH).map(|batch| registry.renew_batch(batch, now)).sum();
+        let renewed: usize = leases[1].chunks(BATCH).map(|batch| registry.renew_batch(batch, now)).sum();
         assert_eq!(renewed, size);
     });
     let idle = idle(&mut registry, now);
@@ -203,7 +212,7 @@ pub struct Limit {
 pub fn limit(course: &Course) -> Limit {
     let size = course.entries.len();
     let mut slab = Slab::new(size);
-    let handles = slab.handles(&course.order);
+    let handles = slab.handles(&course.orders[0]);
     assert_eq!(slab.renew_batch(&handles, 0), size);
     // Small slabs are done before the clock has moved much.
     let times = (1_000_000 / size).max(1);

@@ -79,7 +79,7 @@ mod tests {
     #[test]
     fn renewing_reaches_every_slot() {
         let mut slab = Slab::new(100);
-        assert_eq!(slab.renew_batch(&slab.handles(&shuffled(100)), 5), 100);
+        assert_eq!(slab.renew_batch(&slab.handles(&shuffled(100, 1)), 5), 100);
         assert_eq!(slab.renew_chain(100, 7), 0, "the ring is one cycle");
         assert!(slab.0.iter().all(|slot| slot.deadline == TTL + 7));
     }

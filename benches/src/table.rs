@@ -2,12 +2,12 @@
 
 use comfy_table::{CellAlignment, Table};
 
-/// A table whose first column names and whose others count.
+/// A table whose first `names` columns name and whose others count.
 #[must_use]
-pub fn new<'a>(header: impl IntoIterator<Item = &'a str>) -> Table {
+pub fn new<'a>(names: usize, header: impl IntoIterator<Item = &'a str>) -> Table {
     let mut table = Table::new();
     table.load_style(comfy_table::presets::ASCII_MARKDOWN).set_header(header);
-    for column in table.column_iter_mut().skip(1) {
+    for column in table.column_iter_mut().skip(names) {
         column.set_cell_alignment(CellAlignment::Right);
     }
     table

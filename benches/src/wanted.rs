@@ -44,7 +44,13 @@ impl fmt::Display for Wanted {
             Bound::AtLeast(least) => (">=", least),
             Bound::AtMost(most) => ("<=", most),
         };
-        write!(f, "{verdict}  {:<48} {:>12}  wanted {sign} {}", self.what, table::count(self.value), table::count(bound))
+        write!(
+            f,
+            "{verdict}  {:<48} {:>12}  wanted {sign} {}",
+            self.what,
+            table::count(self.value),
+            table::count(bound)
+        )
     }
 }
 

@@ -16,6 +16,7 @@ use serde_json::Value;
 pub mod address;
 pub mod backoff;
 pub mod error;
+pub mod follow;
 pub mod holder;
 pub mod messages;
 pub mod sse;
@@ -110,7 +111,7 @@ impl Client {
     /// The registry could not be reached, or refused.
     pub async fn get_all<T: DeserializeOwned>(&self, target: &Target, key: &str) -> Result<(Vec<T>, Value), CallError> {
         let mut all = Vec::new();
-        let mut after = None;
+        let mut after: Option<String> = None;
         loop {
             let mut page = target.clone().query("limit", &PAGE.to_string());
             if let Some(after) = &after {

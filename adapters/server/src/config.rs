@@ -9,6 +9,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
+use periplus_core::config as registry;
+use periplus_core::protocol::Span;
 use serde::{Deserialize, Serialize};
 
 mod file;
@@ -27,12 +29,20 @@ pub struct Config {
     #[arg(id = "listen", value_name = "ADDRESS:PORT")]
     pub listen: SocketAddr,
     /// Allow an address that other machines can reach, although everyone there can then change everything
-    #[arg(id = "insecure", num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+    #[arg(
+        id = "insecure",
+        action = clap::ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        value_name = "BOOL",
+        hide_possible_values = true
+    )]
     pub insecure: bool,
     /// Host names by which clients may call this server, beside its addresses and localhost
     #[arg(id = "allowed_hosts", value_name = "NAME", value_delimiter = ',')]
     pub allowed_hosts: Vec<String>,
-    /// Web pages of other origins that may read and write here, such as https://dashboard.example
+    /// Origins of other web pages that may read and write here, each with scheme, host and port
     #[arg(id = "cors_origin", value_name = "ORIGIN", value_delimiter = ',')]
     pub cors_origin: Vec<String>,
     /// What to log, as tracing's filters write it: info, or periplus_server=debug,hyper=warn
@@ -196,7 +206,7 @@ pub struct Limits {
 
 impl Default for Config {
     fn default() -> Self {
-        let core = periplus_core::Config::default();
+        let core = registry::Config::default();
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], DEFAULT_PORT)),
             insecure: false,
@@ -209,8 +219,8 @@ impl Default for Config {
             warm_up: core.warm_up,
             stall_threshold: core.stall_threshold,
             collision: match core.collision {
-                periplus_core::Collision::Supersede => Collision::Supersede,
-                periplus_core::Collision::Refuse => Collision::Refuse,
+                registry::Collision::Supersede => Collision::Supersede,
+                registry::Collision::Refuse => Collision::Refuse,
             },
             ttl: Ttl::default(),
             alarm: Alarm::default(),
@@ -224,26 +234,21 @@ pub const DEFAULT_PORT: u16 = 7171;
 
 impl Default for Ttl {
     fn default() -> Self {
-        let periplus_core::TtlLimits { min, default, max } = periplus_core::TtlLimits::default();
+        let registry::TtlLimits { min, default, max } = registry::TtlLimits::default();
         Self { min, default, max }
     }
 }
 
 impl Default for Alarm {
     fn default() -> Self {
-        let core = periplus_core::AlarmConfig::default();
-        Self {
-            share: core.share,
-            window: core.window,
-            minimum: core.minimum,
-            hold: core.hold,
-        }
+        let core = registry::AlarmConfig::default();
+        Self { share: core.share, window: core.window, minimum: core.minimum, hold: core.hold }
     }
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        let core = periplus_core::Limits::default();
+        let core = registry::Limits::default();
         Self {
             connections: 20_000,
             streams_per_connection: 100,
@@ -288,11 +293,11 @@ impl Config {
 
     /// What of it concerns the registry itself.
     #[must_use]
-    pub fn registry(&self) -> periplus_core::Config {
-        let default = periplus_core::Config::default();
+    pub fn registry(&self) -> registry::Config {
+        let default = registry::Config::default();
         let limits = &self.limits;
-        periplus_core::Config {
-            limits: periplus_core::Limits {
+        registry::Config {
+            limits: registry::Limits {
                 instances: limits.instances,
                 instances_per_service: limits.instances_per_service,
                 services: limits.services,
@@ -312,18 +317,14 @@ impl Config {
                 },
                 ..default.limits
             },
-            ttl: periplus_core::TtlLimits {
-                min: self.ttl.min,
-                default: self.ttl.default,
-                max: self.ttl.max,
-            },
+            ttl: registry::TtlLimits { min: self.ttl.min, default: self.ttl.default, max: self.ttl.max },
             collision: match self.collision {
-                Collision::Supersede => periplus_core::Collision::Supersede,
-                Collision::Refuse => periplus_core::Collision::Refuse,
+                Collision::Supersede => registry::Collision::Supersede,
+                Collision::Refuse => registry::Collision::Refuse,
             },
             warm_up: self.warm_up,
             stall_threshold: self.stall_threshold,
-            alarm: periplus_core::AlarmConfig {
+            alarm: registry::AlarmConfig {
                 share: self.alarm.share,
                 window: self.alarm.window,
                 minimum: self.alarm.minimum,
@@ -359,9 +360,9 @@ impl Config {
         ensure!(
             !self.ttl.min.is_zero() && self.ttl.min <= self.ttl.default && self.ttl.default <= self.ttl.max,
             "ttl: min ({}), default ({}) and max ({}) must rise in this order, from more than zero",
-            units::duration_text(self.ttl.min),
-            units::duration_text(self.ttl.default),
-            units::duration_text(self.ttl.max),
+            Span(self.ttl.min),
+            Span(self.ttl.default),
+            Span(self.ttl.max),
         );
         ensure!((1..=100).contains(&self.alarm.share), "alarm.share: must be a percentage from 1 to 100");
         let limits = &self.limits;

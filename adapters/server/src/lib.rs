@@ -1,3 +1,9 @@
 //! The `periplus` command: registry server, client commands, sidecar and demo.
 
+pub mod cli;
+pub mod client;
 pub mod config;
+pub mod demo;
+pub mod http;
+pub mod random;
+pub mod sidecar;

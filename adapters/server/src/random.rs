@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use periplus_core::Incarnation;
+
 /// A small generator (splitmix64); one seed gives one sequence.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
@@ -51,12 +53,12 @@ impl Random {
     }
 }
 
-/// 128 bits from the system as 32 hex digits.
+/// What a holder calls itself for one life: nobody else comes upon it.
 #[must_use]
-pub fn hex_128() -> String {
+pub fn incarnation() -> Incarnation {
     let mut bytes = [0; 16];
     fill(&mut bytes);
-    format!("{:032x}", u128::from_le_bytes(bytes))
+    Incarnation(u128::from_le_bytes(bytes))
 }
 
 fn fill(bytes: &mut [u8]) {
@@ -86,12 +88,5 @@ mod tests {
         }
         assert_eq!(random.below(0), 0);
         assert_eq!(random.pick::<u8>(&[]), None);
-    }
-
-    #[test]
-    fn hex_128_has_32_hex_digits() {
-        let text = hex_128();
-        assert_eq!(text.len(), 32);
-        assert!(text.bytes().all(|b| b.is_ascii_hexdigit()));
     }
 }

@@ -1,6 +1,7 @@
 //! Periplus's core beside what people write by hand, all in one process and one run.
 
 use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
 
 use anyhow::{Result, ensure};
 use clap::Parser;
@@ -45,13 +46,9 @@ fn runner<C: Contestant>() -> Runner {
 
 fn main() -> Result<()> {
     let options = Options::parse();
-    let runners = [
-        runner::<Periplus>(),
-        runner::<BTree>(),
-        runner::<LazyHeap>(),
-        runner::<Delay>(),
-        runner::<DashSweep>(),
-    ];
+    let runners =
+        [runner::<Periplus>(), runner::<BTree>(), runner::<LazyHeap>(), runner::<Delay>(), runner::<DashSweep>()];
+    let progress = std::io::stderr().is_terminal();
     let mut sizes = Vec::new();
     for size in options.size {
         let course = Course::new(size);
@@ -62,13 +59,13 @@ fn main() -> Result<()> {
             // Each starts once in each place, so that none always runs on the heap another left.
             for place in 0..runners.len() {
                 let (name, run) = runners[(rep + place) % runners.len()];
-                if !options.json {
+                if progress {
                     eprint!("\r{size} instances, round {} of {}: {name:<24}", rep + 1, options.reps);
                 }
                 figures.entry(name).or_default().push(run(&course));
             }
         }
-        if !options.json {
+        if progress {
             eprint!("\r{:<70}\r", "");
         }
         let order = runners.map(|(name, _)| name);

@@ -59,7 +59,9 @@ impl Contestant for BTree {
 
     fn renew(&mut self, lease: &KeyLease, now: Micros) -> bool {
         let deadline = self.deadline(now);
-        let Some(instance) = self.table.find(lease) else { return false };
+        let Some(instance) = self.table.find(lease) else {
+            return false;
+        };
         let key = self.deadlines.remove(&instance.deadline).expect("every instance has a deadline");
         self.deadlines.insert(deadline, key);
         instance.deadline = deadline;

@@ -46,7 +46,9 @@ impl Contestant for DashSweep {
     }
 
     fn renew(&mut self, lease: &KeyLease, now: Micros) -> bool {
-        let Some(mut service) = self.services.get_mut(&*lease.service) else { return false };
+        let Some(mut service) = self.services.get_mut(&*lease.service) else {
+            return false;
+        };
         match service.instances.get_mut(&*lease.id) {
             Some(instance) if instance.token == lease.token => instance.deadline = now + TTL,
             _ => return false,
@@ -55,7 +57,9 @@ impl Contestant for DashSweep {
     }
 
     fn change(&mut self, lease: &KeyLease, request: &Request, _now: Micros) -> bool {
-        let Some(mut service) = self.services.get_mut(&*lease.service) else { return false };
+        let Some(mut service) = self.services.get_mut(&*lease.service) else {
+            return false;
+        };
         let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
         service.change(lease, request, &mut journal)
     }

@@ -56,9 +56,9 @@ impl Contestant for Delay {
     fn register(&mut self, request: &Request, now: Micros) -> u128 {
         let deadline = self.at(now + TTL);
         let _runtime = self.runtime.enter();
-        let (token, replaced) = self.table.put(request, |service, id| {
-            self.timers.insert_at((Arc::clone(service), Arc::clone(id)), deadline)
-        });
+        let (token, replaced) = self
+            .table
+            .put(request, |service, id| self.timers.insert_at((Arc::clone(service), Arc::clone(id)), deadline));
         if let Some(replaced) = replaced {
             self.timers.remove(&replaced);
         }
@@ -71,7 +71,9 @@ impl Contestant for Delay {
 
     fn renew(&mut self, lease: &KeyLease, now: Micros) -> bool {
         let deadline = self.at(now + TTL);
-        let Some(instance) = self.table.find(lease) else { return false };
+        let Some(instance) = self.table.find(lease) else {
+            return false;
+        };
         self.timers.reset_at(&instance.deadline, deadline);
         true
     }

@@ -45,7 +45,9 @@ impl Contestant for LazyHeap {
     }
 
     fn renew(&mut self, lease: &KeyLease, now: Micros) -> bool {
-        let Some(instance) = self.table.find(lease) else { return false };
+        let Some(instance) = self.table.find(lease) else {
+            return false;
+        };
         instance.deadline = now + TTL;
         true
     }
@@ -56,7 +58,9 @@ impl Contestant for LazyHeap {
 
     fn expire(&mut self, now: Micros) {
         while self.heap.peek().is_some_and(|Reverse((at, _))| *at <= now) {
-            let Some(Reverse((_, key))) = self.heap.pop() else { return };
+            let Some(Reverse((_, key))) = self.heap.pop() else {
+                return;
+            };
             match self.table.get(&key).map(|instance| instance.deadline) {
                 Some(deadline) if deadline > now => self.heap.push(Reverse((deadline, key))),
                 Some(_) => self.table.remove(&key),

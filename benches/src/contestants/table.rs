@@ -57,7 +57,9 @@ impl<D> Service<D> {
 
     /// Gives the instance of a lease another content.
     pub(super) fn change(&mut self, lease: &KeyLease, request: &Request, journal: &mut Journal) -> bool {
-        let Some(instance) = self.instances.get_mut(&*lease.id) else { return false };
+        let Some(instance) = self.instances.get_mut(&*lease.id) else {
+            return false;
+        };
         if instance.token != lease.token {
             return false;
         }
@@ -104,7 +106,9 @@ impl<D> Table<D> {
     ) -> (u128, Option<D>) {
         let service = match self.services.get_mut(request.service.as_str()) {
             Some(service) => service,
-            None => self.services.entry(request.service.as_str().into()).or_insert_with(|| Service::new(&request.service)),
+            None => {
+                self.services.entry(request.service.as_str().into()).or_insert_with(|| Service::new(&request.service))
+            }
         };
         service.put(request, &mut self.journal, deadline)
     }
@@ -127,7 +131,9 @@ impl<D> Table<D> {
 
     /// Takes an instance out, if it is there.
     pub(super) fn remove(&mut self, (name, id): &Key) {
-        let Some(service) = self.services.get_mut(name) else { return };
+        let Some(service) = self.services.get_mut(name) else {
+            return;
+        };
         if service.instances.remove(id).is_some() {
             self.journal.record(&service.watchers, name, id, None);
             if service.instances.is_empty() && service.watchers.is_empty() {

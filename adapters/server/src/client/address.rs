@@ -50,7 +50,9 @@ impl FromStr for Address {
         match scheme {
             "periplus" | "http" => {}
             "https" => return Err("this command does not speak TLS: put a proxy between".into()),
-            other => return Err(format!("{other}:// is not a registry that this command speaks to: {HINT}")),
+            other => {
+                return Err(format!("{other}:// is not a registry that this command speaks to: {HINT}"));
+            }
         }
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         let uri: http::Uri = format!("http://{rest}").parse().map_err(|_| HINT)?;
@@ -84,7 +86,18 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_refused() {
-        for text in ["", "periplus://", "periplus://h:0", "periplus://h:70000", "periplus://h:x", "periplus://h/path", "https://h", "consul://h", "a b", "periplus://u@h"] {
+        for text in [
+            "",
+            "periplus://",
+            "periplus://h:0",
+            "periplus://h:70000",
+            "periplus://h:x",
+            "periplus://h/path",
+            "https://h",
+            "consul://h",
+            "a b",
+            "periplus://u@h",
+        ] {
             assert!(text.parse::<Address>().is_err(), "{text}");
         }
     }

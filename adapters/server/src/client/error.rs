@@ -98,10 +98,13 @@ impl Refusal {
     /// Whether the same request may succeed later: the registry is busy, or the id is held or blocked for now.
     #[must_use]
     pub fn is_passing(&self) -> bool {
-        self.status.is_server_error()
-            || matches!(self.status.as_u16(), 408 | 423 | 429)
-            || matches!(self.code.as_str(), "taken" | "behind")
-            || self.wants_new_sequence()
+        self.is_busy() || self.status == StatusCode::LOCKED || matches!(self.code.as_str(), "taken" | "behind")
+    }
+
+    /// Whether the same request may succeed in a moment.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.status.is_server_error() || matches!(self.status.as_u16(), 408 | 429) || self.wants_new_sequence()
     }
 
     /// Whether it says that a command of this number is over: the same under a higher number is another command.

@@ -1,48 +1,60 @@
 //! Keeps one instance registered: registers, renews, registers again after a loss, deregisters at the end.
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
 use http::Method;
-use serde::Serialize;
-use serde_json::json;
+use periplus_core::protocol::{Dated, DeregisterMessage, RegisterMessage, RenewMessage, RenewedMessage, Span};
+use periplus_core::{Incarnation, Operation, ServiceInstance};
 use tokio::sync::watch;
 
 use super::backoff::Backoff;
 use super::error::{CallError, Refusal};
-use super::messages::{Done, Registered, Renewed};
+use super::messages::Registered;
 use super::target::Target;
 use super::{CALL_TIMEOUT, Client};
-use crate::config::units;
 use crate::random::{self, Random};
 
 /// How long the last deregistration may try to reach the registry. After that the lease ends by itself.
 const LAST_WORD: Duration = Duration::from_secs(3);
 
 /// What is registered.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Registration {
-    /// The service's name.
-    #[serde(skip)]
-    pub service: String,
-    /// The instance's id.
-    #[serde(skip)]
-    pub id: String,
-    /// The program's version.
-    pub version: String,
-    /// What else the instance says of itself.
-    pub metadata: BTreeMap<String, String>,
-    /// Where it listens.
-    pub endpoints: Vec<String>,
+    /// The instance.
+    pub instance: ServiceInstance,
     /// How long the registration lives without a renewal; the registry's default, if it does not say.
-    #[serde(serialize_with = "ttl_text", skip_serializing_if = "Option::is_none")]
     pub ttl: Option<Duration>,
 }
 
-#[expect(clippy::ref_option, reason = "serde's signature")]
-fn ttl_text<S: serde::Serializer>(ttl: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&ttl.map(units::duration_text).unwrap_or_default())
+impl Registration {
+    /// The name of the service.
+    #[must_use]
+    pub fn service(&self) -> &str {
+        &self.instance.name
+    }
+
+    /// The id of the instance.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.instance.id
+    }
+
+    /// The registration as this command of this holder; with the generation that it had, if it had one.
+    #[must_use]
+    pub fn message(&self, operation: Operation, generation: Option<u64>) -> RegisterMessage {
+        let ServiceInstance { version, metadata, endpoints, .. } = self.instance.clone();
+        RegisterMessage {
+            version: Some(version),
+            metadata: Some(metadata),
+            endpoints: Some(endpoints),
+            ttl: self.ttl.map(Span),
+            incarnation: Some(operation.incarnation),
+            sequence: Some(operation.sequence),
+            reclaim: generation,
+            ..RegisterMessage::default()
+        }
+    }
 }
 
 /// What the holder is to see to.
@@ -108,7 +120,7 @@ pub struct Holder {
     client: Client,
     target: Target,
     registration: Registration,
-    incarnation: String,
+    incarnation: Incarnation,
     /// The number of the latest command. One that is sent again keeps its number.
     sequence: u64,
     /// The registration under this number was sent and perhaps took effect.
@@ -149,10 +161,10 @@ impl Holder {
     pub fn new(client: Client, registration: Registration) -> Self {
         let mut random = Random::from_system();
         Self {
-            target: client.instance(&registration.service, &registration.id, ""),
+            target: client.instance(registration.service(), registration.id(), ""),
             client,
             registration,
-            incarnation: random::hex_128(),
+            incarnation: random::incarnation(),
             sequence: 1,
             doubtful: false,
             held: None,
@@ -176,7 +188,7 @@ impl Holder {
     /// # Errors
     /// The registry could not be reached, or refused.
     pub async fn register_once(&mut self) -> Result<Registered, CallError> {
-        self.client.change(Method::PUT, self.target.clone(), &self.body(), CALL_TIMEOUT).await
+        self.client.change(Method::PUT, self.target.clone(), &self.message(), CALL_TIMEOUT).await
     }
 
     /// Sees to what is wanted, until that is [`Wanted::Stop`] or the id is lost to somebody else. Never gives up otherwise.
@@ -188,13 +200,17 @@ impl Holder {
             let end = match now_wanted {
                 Wanted::In if self.held.is_none() => self.register(&mut wanted, &mut report).await,
                 Wanted::In => self.renew(&mut wanted, &mut report).await,
-                Wanted::Out => {
-                    self.leave(&mut wanted, &mut report, None).await;
-                    // The sender stops before it goes, so that an error is a Stop.
-                    if wanted.changed().await.is_err() { Some(End::Stopped) } else { None }
+                Wanted::Out if self.held.is_some() || self.doubtful => {
+                    if let Err(error) = self.leave(CALL_TIMEOUT, &mut report).await {
+                        let retry_in = self.backoff.next(error.retry_after());
+                        self.on_failure(&error, retry_in, &mut wanted, &mut report).await;
+                    }
+                    None
                 }
+                // The sender stops before it goes, so that its end is a stop too.
+                Wanted::Out => wanted.changed().await.is_err().then_some(End::Stopped),
                 Wanted::Stop => {
-                    self.leave(&mut wanted, &mut report, Some(Instant::now() + LAST_WORD)).await;
+                    self.last_word(&mut report).await;
                     Some(End::Stopped)
                 }
             };
@@ -204,14 +220,9 @@ impl Holder {
         }
     }
 
-    fn body(&self) -> serde_json::Value {
-        let mut body = serde_json::to_value(&self.registration).expect("a registration is plain JSON");
-        body["incarnation"] = json!(self.incarnation);
-        body["sequence"] = json!(self.sequence);
-        if let Some(generation) = self.generation {
-            body["reclaim"] = json!(generation);
-        }
-        body
+    fn message(&self) -> RegisterMessage {
+        let operation = Operation { incarnation: self.incarnation, sequence: self.sequence };
+        self.registration.message(operation, self.generation)
     }
 
     /// Tries once to register, and waits if that fails.
@@ -221,8 +232,8 @@ impl Holder {
         report: &mut impl FnMut(Report<'_>),
     ) -> Option<End> {
         let sent = Instant::now();
-        self.doubtful = true;
-        let (target, body) = (self.target.clone(), self.body());
+        let was_doubtful = std::mem::replace(&mut self.doubtful, true);
+        let (target, body) = (self.target.clone(), self.message());
         let client = self.client.clone();
         let call = client.change::<Registered>(Method::PUT, target, &body, CALL_TIMEOUT);
         match unless(wanted, call).await {
@@ -234,28 +245,28 @@ impl Holder {
                 self.failing = false;
                 self.sequence += 1;
                 self.generation = Some(answer.generation);
-                let ttl = answer.ttl();
+                let Span(ttl) = answer.ttl;
                 let next = sent + self.interval(ttl);
                 self.held = Some(Held { lease: answer.lease, ttl, since: sent, renewed: sent, next });
                 None
             }
             Ok(Err(error)) => {
+                if error.is_not_sent() {
+                    self.doubtful = was_doubtful;
+                }
                 if let Some(refusal) = error.refusal() {
-                    // It was answered: it took no effect.
-                    self.doubtful = refusal.status.is_server_error();
+                    // It was answered: this time it took no effect.
+                    self.doubtful = was_doubtful || refusal.status.is_server_error();
                     if refusal.wants_new_sequence() {
                         self.sequence += 1;
                     }
                     if refusal.is_lease_lost() {
                         return Some(End::Lost(refusal.clone()));
                     }
-                    let waits = refusal.is_passing()
-                        && (self.generation.is_some() || !self.impatient || refusal.retry_after.is_some());
-                    if !waits && !refusal.wants_new_sequence() {
+                    let somebody_waits = self.impatient && self.generation.is_none();
+                    if !refusal.is_passing() || somebody_waits && !refusal.is_busy() {
                         return Some(End::Refused(error));
                     }
-                } else if error.is_not_sent() {
-                    self.doubtful = false;
                 }
                 let retry_in = self.backoff.next(error.retry_after());
                 self.on_failure(&error, retry_in, wanted, report).await;
@@ -275,23 +286,25 @@ impl Holder {
             return None;
         }
         let sent = Instant::now();
-        let interval = self.interval(held.ttl);
-        let body = json!({"leases": [held.lease]});
+        let body = RenewMessage { leases: vec![held.lease.as_str().into()], number: None };
         let target = Target::new("/v1/leases/renew");
         let client = self.client.clone();
-        let timeout = (held.ttl / 3).clamp(Duration::from_secs(1), CALL_TIMEOUT);
-        let call = client.change::<Renewed>(Method::POST, target, &body, timeout);
+        let ttl = held.ttl;
+        let timeout = (ttl / 3).clamp(Duration::from_secs(1), CALL_TIMEOUT);
+        let interval = self.interval(ttl);
+        let call = client.change::<RenewedMessage>(Method::POST, target, &body, timeout);
         let answer = match unless(wanted, call).await {
             Err(Interrupted) => return None,
             Ok(answer) => answer,
         };
         let held = self.held.as_mut()?;
         match answer {
-            Ok(Renewed { failed, .. }) => {
-                if std::mem::take(&mut self.failing) {
-                    report(Report::Recovered);
-                }
+            Ok(RenewedMessage { failed, .. }) => {
+                let recovered = std::mem::take(&mut self.failing);
                 let Some(failure) = failed.into_iter().next() else {
+                    if recovered {
+                        report(Report::Recovered);
+                    }
                     held.renewed = sent;
                     held.next = sent + interval;
                     self.backoff.worked_for(held.since.elapsed());
@@ -300,14 +313,13 @@ impl Holder {
                 self.held = None;
                 report(Report::Lost { code: &failure.code });
                 if matches!(failure.code.as_str(), "lease_superseded" | "lease_deregistered") {
-                    return Some(End::Lost(lost(failure.code)));
+                    return Some(End::Lost(lost(&failure.code)));
                 }
             }
             Err(error) => {
                 let hint = error.retry_after();
                 // The first attempt after a live connection was lost is spread; the others back off.
-                let retry_in =
-                    if self.failing { self.backoff.next(hint) } else { self.backoff.spread(held.ttl / 3, hint) };
+                let retry_in = if self.failing { self.backoff.next(hint) } else { self.backoff.spread(ttl / 3, hint) };
                 held.next = Instant::now();
                 self.on_failure(&error, retry_in, wanted, report).await;
             }
@@ -315,44 +327,54 @@ impl Holder {
         None
     }
 
-    /// Takes the instance out, if it is in or may be.
-    async fn leave(
-        &mut self,
-        wanted: &mut watch::Receiver<Wanted>,
-        report: &mut impl FnMut(Report<'_>),
-        deadline: Option<Instant>,
-    ) {
+    /// Tries once to take the instance out, if it is in or may be.
+    async fn leave(&mut self, timeout: Duration, report: &mut impl FnMut(Report<'_>)) -> Result<(), CallError> {
         let body = match &self.held {
-            Some(held) => json!({"lease": held.lease, "sequence": self.sequence}),
-            None if self.doubtful => json!({"incarnation": self.incarnation, "sequence": self.sequence}),
-            None => return,
-        };
-        // Without a deadline: until the lease has run out anyway.
-        let runs_out = self.held.as_ref().map_or(self.registration.ttl.unwrap_or(LAST_WORD), Held::lives);
-        let deadline = deadline.unwrap_or_else(|| Instant::now() + runs_out);
-        self.sequence += 1;
-        loop {
-            let timeout = deadline.saturating_duration_since(Instant::now()).clamp(Duration::from_millis(200), CALL_TIMEOUT);
-            let call = self.client.change::<Done>(Method::DELETE, self.target.clone(), &body, timeout);
-            let error = match call.await {
-                Ok(_) => {
-                    report(Report::Deregistered);
-                    break;
-                }
-                // It has ended already, in whatever way.
-                Err(error) if error.refusal().is_some_and(|no| no.is_lease_lost() || no.status == 404) => break,
-                Err(error) => error,
-            };
-            let retry_in = self.backoff.next(error.retry_after());
-            if !error.is_passing() || Instant::now() + retry_in >= deadline {
-                report(Report::LeftBehind { error: &error });
-                break;
+            Some(held) => DeregisterMessage {
+                lease: Some(held.lease.as_str().into()),
+                sequence: Some(self.sequence),
+                incarnation: None,
+            },
+            None => {
+                DeregisterMessage { lease: None, sequence: Some(self.sequence), incarnation: Some(self.incarnation) }
             }
-            self.on_failure(&error, retry_in, wanted, report).await;
+        };
+        // A registration sent before is over by this number, and one sent after needs a higher one.
+        self.sequence += 1;
+        match self.client.change::<Dated>(Method::DELETE, self.target.clone(), &body, timeout).await {
+            Ok(_) => report(Report::Deregistered),
+            // It has ended already, in whatever way.
+            Err(CallError::Refused(no)) if no.is_lease_lost() || no.status == http::StatusCode::NOT_FOUND => {}
+            Err(error) => {
+                // Nobody knows now whether the lease is still good. It is given up by number from here on.
+                if !error.is_not_sent() {
+                    self.held = None;
+                    self.doubtful = true;
+                }
+                return Err(error);
+            }
         }
         self.held = None;
         self.doubtful = false;
         self.failing = false;
+        Ok(())
+    }
+
+    /// Takes the instance out for good, as far as that can be done in a short time.
+    async fn last_word(&mut self, report: &mut impl FnMut(Report<'_>)) {
+        let deadline = Instant::now() + LAST_WORD;
+        while self.held.is_some() || self.doubtful {
+            let timeout = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(200));
+            let Err(error) = self.leave(timeout, report).await else {
+                return;
+            };
+            let retry_in = self.backoff.next(error.retry_after());
+            if !error.is_passing() || Instant::now() + retry_in >= deadline {
+                report(Report::LeftBehind { error: &error });
+                return;
+            }
+            tokio::time::sleep(retry_in).await;
+        }
     }
 
     async fn on_failure(
@@ -376,12 +398,12 @@ impl Holder {
 }
 
 /// What the registry says of a lease that was not renewed.
-fn lost(code: String) -> Refusal {
-    let message = match code.as_str() {
+fn lost(code: &str) -> Refusal {
+    let message = match code {
         "lease_superseded" => "somebody else has registered this id",
         _ => "somebody else gave the lease up",
     };
-    Refusal { status: http::StatusCode::GONE, code, message: message.into(), retry_after: None }
+    Refusal { status: http::StatusCode::GONE, code: code.into(), message: message.into(), retry_after: None }
 }
 
 /// Awaits an answer, unless something else is wanted first.
@@ -397,3 +419,6 @@ async fn unless<T>(wanted: &mut watch::Receiver<Wanted>, answer: impl Future<Out
 async fn sleep_unless(wanted: &mut watch::Receiver<Wanted>, time: Duration) -> Result<(), Interrupted> {
     unless(wanted, tokio::time::sleep(time)).await
 }
+
+#[cfg(test)]
+mod tests;

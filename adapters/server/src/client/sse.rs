@@ -156,7 +156,8 @@ mod tests {
 
     #[test]
     fn any_cut_of_the_bytes_gives_the_same_events() {
-        let text = "\u{feff}event: ä\r\ndata: one\rdata: two\n: comment\r\n\r\nid: 1\n\n\n\nretry: 250\ndata\n\n".as_bytes();
+        let text =
+            "\u{feff}event: ä\r\ndata: one\rdata: two\n: comment\r\n\r\nid: 1\n\n\n\nretry: 250\ndata\n\n".as_bytes();
         let whole = decode(&[text]);
         assert_eq!(whole[0], event("ä", "one\ntwo", None));
         assert_eq!(whole[1], event("", "", Some("1")));

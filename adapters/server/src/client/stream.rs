@@ -54,6 +54,10 @@ impl EventStream {
     }
 
     fn broken(&self, reason: &str) -> CallError {
-        CallError::Unreachable { address: self.address.to_string(), reason: format!("the stream broke: {reason}"), not_sent: false }
+        CallError::Unreachable {
+            address: self.address.to_string(),
+            reason: format!("the stream broke: {reason}"),
+            not_sent: false,
+        }
     }
 }

@@ -75,7 +75,8 @@ mod tests {
 
     #[test]
     fn segments_and_queries_are_encoded() {
-        let target = Target::new("/v1/services").segment("a/b c").segment("ä").query("ns", "x&y=z").query_if("at", Some(7));
+        let target =
+            Target::new("/v1/services").segment("a/b c").segment("ä").query("ns", "x&y=z").query_if("at", Some(7));
         assert_eq!(target.to_string(), "/v1/services/a%2Fb%20c/%C3%A4?ns=x%26y%3Dz&at=7");
     }
 

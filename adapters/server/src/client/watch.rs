@@ -1,22 +1,16 @@
 //! Watching: deliveries out of a stream of events, over reconnects.
 
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use periplus_core::ServiceInstance;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::Client;
-use super::backoff::Backoff;
 use super::error::CallError;
+use super::follow::{Follow, Step};
 use super::sse::Event;
-use super::stream::EventStream;
-use super::target::Target;
-use crate::random::Random;
-
-/// Those who lose a stream come back within this time, not all at once.
-const SPREAD: Duration = Duration::from_secs(1);
 
 /// What is watched.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -109,16 +103,8 @@ pub enum Item {
 /// A watch that comes back after a loss, where it was.
 #[derive(Debug)]
 pub struct Watch {
-    client: Client,
-    target: Target,
-    cursor: Option<String>,
-    stream: Option<(EventStream, Instant)>,
+    follow: Follow,
     assembler: Assembler,
-    was_live: bool,
-    /// What the registry asked for before its goodbye.
-    retry: Option<Duration>,
-    retry_in: Duration,
-    backoff: Backoff,
 }
 
 impl Watch {
@@ -129,17 +115,7 @@ impl Watch {
             Selector::Service(name) => target.query("service", name),
             Selector::Prefix(prefix) => target.query("prefix", prefix),
         });
-        Self {
-            client,
-            target,
-            cursor: None,
-            stream: None,
-            assembler: Assembler::default(),
-            was_live: false,
-            retry: None,
-            retry_in: Duration::ZERO,
-            backoff: Backoff::new(Random::from_system()),
-        }
+        Self { follow: Follow::new(client, target), assembler: Assembler::default() }
     }
 
     /// What comes next. Once it was connected it never gives up.
@@ -148,45 +124,19 @@ impl Watch {
     /// The first attempt to connect failed, or the registry refuses the watch for good.
     pub async fn next(&mut self) -> Result<Item, CallError> {
         loop {
-            let Some((stream, since)) = &mut self.stream else {
-                match self.connect().await {
-                    Ok(()) if std::mem::replace(&mut self.was_live, true) => return Ok(Item::Live),
-                    Ok(()) => continue,
-                    Err(error) if self.was_live && error.is_passing() => {
-                        self.retry_in = self.backoff.next(error.retry_after());
-                        return Ok(Item::Stale { reason: error.to_string(), retry_in: self.retry_in });
-                    }
-                    Err(error) => return Err(error),
+            let item = match self.follow.next().await? {
+                Step::Event(event) => self.assembler.handle(event),
+                Step::Stale { reason, retry_in } => {
+                    // The rest of a delivery that broke off comes again, from the cursor.
+                    self.assembler = Assembler::default();
+                    Some(Item::Stale { reason, retry_in })
                 }
+                Step::Live => Some(Item::Live),
             };
-            let reason = match stream.next().await {
-                Ok(Some(event)) => {
-                    self.retry = event.retry.or(self.retry);
-                    if let Some(id) = &event.id {
-                        self.cursor = Some(id.clone());
-                    }
-                    match self.assembler.handle(event) {
-                        Some(item) => return Ok(item),
-                        None => continue,
-                    }
-                }
-                Ok(None) => "the registry ended the stream".into(),
-                Err(error) => error.to_string(),
-            };
-            self.backoff.worked_for(since.elapsed());
-            self.stream = None;
-            self.retry_in = self.backoff.spread(SPREAD, self.retry.take());
-            return Ok(Item::Stale { reason, retry_in: self.retry_in });
+            if let Some(item) = item {
+                return Ok(item);
+            }
         }
-    }
-
-    async fn connect(&mut self) -> Result<(), CallError> {
-        tokio::time::sleep(self.retry_in).await;
-        let stream = self.client.stream(self.target.clone(), self.cursor.as_deref()).await?;
-        self.stream = Some((stream, Instant::now()));
-        // The rest of a delivery that broke off comes again, from the cursor.
-        self.assembler = Assembler::default();
-        Ok(())
     }
 }
 
@@ -277,12 +227,7 @@ mod tests {
     use super::*;
 
     fn event(event: &str, data: &str, id: &str) -> Event {
-        Event {
-            event: event.into(),
-            data: data.into(),
-            id: (!id.is_empty()).then(|| id.into()),
-            retry: None,
-        }
+        Event { event: event.into(), data: data.into(), id: (!id.is_empty()).then(|| id.into()), retry: None }
     }
 
     fn items(events: &[Event]) -> Vec<Item> {

@@ -22,7 +22,8 @@ pub(super) fn parse(text: &str) -> Result<Config, toml::de::Error> {
 /// The whole configuration as a file, each key under the help of its flag.
 pub(super) fn write(config: &Config) -> String {
     let settings = overrides::settings();
-    let mut text = String::from("# Every key is also a flag and a variable: ttl.min is --ttl-min and PERIPLUS_TTL_MIN.\n");
+    let mut text =
+        String::from("# Every key is also a flag and a variable: ttl.min is --ttl-min and PERIPLUS_TTL_MIN.\n");
     let mut table = "";
     for (key, value) in &leaves(config) {
         let (of, name) = key.split_once('.').unwrap_or(("", key));
@@ -39,7 +40,8 @@ pub(super) fn write(config: &Config) -> String {
 
 /// Every key with its value as TOML, tables last, each in the order of the schema.
 pub(super) fn leaves(config: &Config) -> Vec<(String, String)> {
-    let toml::Value::Table(root) = toml::Value::try_from(config).expect("a configuration is a table of plain values") else {
+    let toml::Value::Table(root) = toml::Value::try_from(config).expect("a configuration is a table of plain values")
+    else {
         unreachable!("a struct serializes as a table");
     };
     let (mut plain, mut nested) = (Vec::new(), Vec::new());

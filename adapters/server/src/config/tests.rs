@@ -119,5 +119,5 @@ fn the_registry_gets_what_concerns_it() {
     assert_eq!(Config::default().registry(), periplus_core::Config::default());
     let config = load("", &["--limits-instances=7", "--ttl-max=2h", "--collision=refuse"]).unwrap().registry();
     assert_eq!((config.limits.instances, config.ttl.max.as_secs()), (7, 7200));
-    assert_eq!(config.collision, periplus_core::Collision::Refuse);
+    assert_eq!(config.collision, periplus_core::config::Collision::Refuse);
 }

@@ -1,0 +1,101 @@
+//! `periplus get`.
+
+use clap::Args;
+use periplus_core::{InstanceId, ServiceInstance, ServiceName};
+use serde_json::Value;
+
+use super::args::{Connection, Format};
+use super::{changes, output};
+
+/// Show the instances of a service, or one of them
+///
+/// A service that nobody knows has no instances, which is no error; an instance that is not there is one.
+#[derive(Args, Debug)]
+pub(super) struct Get {
+    /// Name of the service
+    service: ServiceName,
+    /// Id of one instance
+    id: Option<InstanceId>,
+    #[command(flatten)]
+    format: Format,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+impl Get {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        match &self.id {
+            Some(id) => self.one(id).await,
+            None => self.all().await,
+        }
+    }
+
+    async fn all(&self) -> anyhow::Result<()> {
+        let client = self.connection.client();
+        let mut target = crate::client::target::Target::new("/v1/services").segment(&self.service);
+        target = target.query("ns", client.namespace());
+        let (instances, answer) = client.get_all::<ServiceInstance>(&target, "instances").await?;
+        output::note_warming(answer["warming"] == true);
+        if self.format.json {
+            return output::json(&instances);
+        }
+        if instances.is_empty() {
+            output::note(format_args!("no instances of {}", self.service));
+            return Ok(());
+        }
+        table(&instances)
+    }
+
+    async fn one(&self, id: &InstanceId) -> anyhow::Result<()> {
+        let client = self.connection.client();
+        let answer: Value = client.get(client.instance(&self.service, id, "")).await?;
+        if self.format.json {
+            return output::json(&answer);
+        }
+        let instance: ServiceInstance = serde_json::from_value(answer["instance"].clone())?;
+        let mut rows = vec![
+            ["service".into(), instance.name.to_string()],
+            ["id".into(), instance.id.to_string()],
+            ["version".into(), instance.version.to_string()],
+            ["status".into(), instance.status().to_string()],
+        ];
+        rows.extend(instance.endpoints.iter().map(|endpoint| ["endpoint".into(), endpoint.as_str().to_owned()]));
+        rows.extend(instance.metadata.iter().map(|(key, value)| [format!("metadata {key}"), value.clone()]));
+        for key in ["ttl", "expires_in", "generation", "modified"] {
+            let value = answer.get(key).or_else(|| answer["instance"].get(key));
+            rows.extend(value.map(|value| [key.replace('_', " "), word(value)]));
+        }
+        if let Some(overlay) = answer.get("overlay") {
+            rows.push(["overlay".into(), overlay.to_string()]);
+        }
+        if let Some(own) = answer.get("registered") {
+            let own: ServiceInstance = serde_json::from_value(own.clone())?;
+            rows.push(["overlay changes".into(), changes::difference(&own, &instance)]);
+        }
+        rows.retain(|[_, value]| !value.is_empty());
+        output::table(["FIELD", "VALUE"], rows)
+    }
+}
+
+/// A JSON value as a person would write it.
+fn word(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned)
+}
+
+/// Instances of one service, one a row.
+pub(super) fn table(instances: &[ServiceInstance]) -> anyhow::Result<()> {
+    output::table(
+        ["ID", "VERSION", "STATUS", "WEIGHT", "ZONE", "ENDPOINTS", "METADATA"],
+        instances.iter().map(|instance| {
+            [
+                instance.id.to_string(),
+                instance.version.to_string(),
+                instance.status().to_string(),
+                instance.weight().map(|weight| weight.to_string()).unwrap_or_default(),
+                instance.zone().unwrap_or_default().to_owned(),
+                changes::endpoints(instance),
+                changes::other_metadata(instance),
+            ]
+        }),
+    )
+}

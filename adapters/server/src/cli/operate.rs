@@ -1,0 +1,168 @@
+//! The operator's commands: `drain`, `resume`, `set`, `evict`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use clap::Args;
+use http::Method;
+use periplus_core::protocol::{ClearOverlayMessage, EvictMessage, OverlayMessage, Span};
+use periplus_core::{InstanceId, ServiceName, Status, instance};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::args::{Connection, Format, parse_pair};
+use super::exit::Usage;
+use super::output;
+use crate::client::CALL_TIMEOUT;
+use crate::config::units;
+
+/// Whom an operator's command is about.
+#[derive(Args, Debug)]
+struct Subject {
+    /// Name of the service
+    service: ServiceName,
+    /// Id of the instance
+    id: InstanceId,
+    #[command(flatten)]
+    format: Format,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+impl Subject {
+    async fn call(&self, method: Method, rest: &str, body: &impl Serialize) -> anyhow::Result<Value> {
+        let client = self.connection.client();
+        let target = client.instance(&self.service, &self.id, rest);
+        Ok(client.change(method, target, body, CALL_TIMEOUT).await?)
+    }
+
+    fn print(&self, answer: &Value, text: &str) -> anyhow::Result<()> {
+        if self.format.json {
+            output::json(answer)
+        } else {
+            output::line(format_args!("{}/{} {text}", self.service, self.id))
+        }
+    }
+}
+
+/// Let an instance get no new calls, as an operator
+///
+/// It stays registered and listed, with the status "draining", until `periplus resume`; also when it registers again.
+#[derive(Args, Debug)]
+pub(super) struct Drain {
+    #[command(flatten)]
+    subject: Subject,
+    /// Why, for those who will wonder
+    #[arg(long)]
+    reason: String,
+}
+
+impl Drain {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let body = OverlayMessage {
+            status: Some(Status::Draining),
+            reason: self.reason.as_str().into(),
+            ..OverlayMessage::default()
+        };
+        let answer = self.subject.call(Method::PATCH, "overlay", &body).await?;
+        self.subject.print(&answer, "is draining: it stays listed and gets no new calls")
+    }
+}
+
+/// Let a drained instance get calls again
+#[derive(Args, Debug)]
+pub(super) struct Resume {
+    #[command(flatten)]
+    subject: Subject,
+    /// Why, for those who will wonder
+    #[arg(long)]
+    reason: Option<String>,
+}
+
+impl Resume {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let body = clear([instance::STATUS.into()].into(), self.reason.as_deref());
+        let answer = self.subject.call(Method::DELETE, "overlay", &body).await?;
+        self.subject.print(&answer, "has the status that it gives itself")
+    }
+}
+
+/// Lay weight or metadata over what an instance says of itself
+///
+/// What is laid over it stays, also when the instance renews or registers again, until it is cleared.
+#[derive(Args, Debug)]
+pub(super) struct Set {
+    #[command(flatten)]
+    subject: Subject,
+    /// Its share of the calls, beside the others' weights; 0 for none
+    #[arg(long, value_name = "N")]
+    weight: Option<u32>,
+    /// Show this metadata; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_pair)]
+    metadata: Vec<(String, String)>,
+    /// Hide this metadata key of the instance; may be repeated
+    #[arg(long, value_name = "KEY")]
+    unset: Vec<String>,
+    /// Take back what an operator has laid over this key (weight, status, or a metadata key); may be repeated
+    #[arg(long, value_name = "KEY", conflicts_with_all = ["weight", "metadata", "unset"])]
+    clear: Vec<String>,
+    /// Why, for those who will wonder
+    #[arg(long)]
+    reason: String,
+}
+
+impl Set {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        if !self.clear.is_empty() {
+            let body = clear(self.clear.clone(), Some(&self.reason));
+            let answer = self.subject.call(Method::DELETE, "overlay", &body).await?;
+            return self.subject.print(&answer, &format!("shows its own {} again", self.clear.join(", ")));
+        }
+        let answer = self.subject.call(Method::PATCH, "overlay", &self.overlay()?).await?;
+        self.subject.print(&answer, "is changed")
+    }
+
+    fn overlay(&self) -> Result<OverlayMessage, Usage> {
+        let mut metadata = BTreeMap::new();
+        metadata.extend(self.metadata.iter().map(|(key, value)| (key.clone(), Some(value.clone()))));
+        metadata.extend(self.unset.iter().map(|key| (key.clone(), None)));
+        if self.weight.is_none() && metadata.is_empty() {
+            let hint = "nothing to set: add --weight, --metadata, --unset or --clear";
+            return Err(Usage(hint.into()));
+        }
+        Ok(OverlayMessage {
+            metadata: Some(metadata).filter(|metadata| !metadata.is_empty()),
+            weight: self.weight,
+            status: None,
+            reason: self.reason.as_str().into(),
+        })
+    }
+}
+
+fn clear(keys: Vec<String>, reason: Option<&str>) -> ClearOverlayMessage {
+    ClearOverlayMessage { keys: Some(keys), reason: reason.unwrap_or_default().into() }
+}
+
+/// Take an instance out, as an operator
+///
+/// Its lease ends at once. If its holder still works it registers again, unless the id is blocked for a time.
+#[derive(Args, Debug)]
+pub(super) struct Evict {
+    #[command(flatten)]
+    subject: Subject,
+    /// Why, for those who will wonder
+    #[arg(long)]
+    reason: String,
+    /// Refuse the id for so long
+    #[arg(long, value_name = "DURATION", value_parser = units::parse_duration)]
+    block_for: Option<Duration>,
+}
+
+impl Evict {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let body = EvictMessage { reason: self.reason.as_str().into(), block_for: self.block_for.map(Span) };
+        let blocked = self.block_for.map(|time| format!(" and blocked for {}", Span(time))).unwrap_or_default();
+        let answer = self.subject.call(Method::POST, "evict", &body).await?;
+        self.subject.print(&answer, &format!("is evicted{blocked}"))
+    }
+}

@@ -1,0 +1,122 @@
+//! The registry over HTTP: the machine of [`periplus_core::Registry`] behind a socket.
+//!
+//! One [`Hub`] owns the machine. Requests come in over HTTP/1.1 or HTTP/2 ([`connection`]), are let in, routed and
+//! taken in ([`call`]), give the machine one command or read from it, and are answered in JSON. A watch is a stream
+//! that takes from the machine what it has not seen whenever its reader has room for it.
+
+mod answer;
+mod body;
+mod call;
+mod clock;
+mod connection;
+mod encode;
+mod events;
+mod history;
+mod holder;
+mod hub;
+mod intake;
+mod listen;
+mod metrics;
+mod openapi;
+mod operator;
+mod problem;
+mod query;
+mod reads;
+mod route;
+mod security;
+mod shared;
+mod status;
+mod targets;
+mod watch;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use anyhow::{Context as _, ensure};
+use periplus_core::{Epoch, InstanceLimits};
+use tokio::net::TcpListener;
+
+use crate::config::Config;
+use connection::Connections;
+use hub::Hub;
+use metrics::{Metrics, Pressure};
+use security::Doorkeeper;
+use shared::Shared;
+
+/// Everything that requests share.
+struct Server {
+    config: Config,
+    instance_limits: InstanceLimits,
+    hub: Hub,
+    shared: Shared,
+    metrics: Arc<Metrics>,
+    pressure: Pressure,
+    doorkeeper: Doorkeeper,
+    connections: Connections,
+    stopping: AtomicBool,
+    started: Instant,
+}
+
+impl Server {
+    fn new(config: Config, listener: &TcpListener) -> anyhow::Result<Self> {
+        let address = listener.local_addr()?;
+        let metrics = Arc::new(Metrics::new());
+        let epoch = new_epoch();
+        Ok(Self {
+            instance_limits: config.registry().limits.instance,
+            hub: Hub::new(&config, epoch.clone(), Arc::clone(&metrics)),
+            shared: Shared::new(epoch, Arc::clone(&metrics)),
+            metrics,
+            pressure: Pressure::default(),
+            doorkeeper: Doorkeeper::new(address, &config.allowed_hosts, &config.cors_origin),
+            connections: Connections::default(),
+            stopping: AtomicBool::new(false),
+            started: Instant::now(),
+            config,
+        })
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// Tells everyone that the server stops: streams say goodbye, connections end after their request.
+    fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.hub.wake_all();
+        self.connections.wake_all();
+    }
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Server")
+    }
+}
+
+/// A text that no registry had before: 22 letters and digits, 110 random bits.
+fn new_epoch() -> Epoch {
+    const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    let mut bytes = [0; 22];
+    getrandom::fill(&mut bytes).expect("the system gives random bytes");
+    let letters = bytes.map(|byte| char::from(LETTERS[usize::from(byte % 32)]));
+    Epoch(letters.into_iter().collect())
+}
+
+/// Serves a registry until a signal ends it. The first line on standard output says where it listens.
+///
+/// # Errors
+/// The address cannot be listened on, or others could reach it and the configuration does not allow that.
+pub async fn serve(config: Config) -> anyhow::Result<()> {
+    ensure!(
+        config.insecure || config.listen.ip().is_loopback(),
+        "listen: {} can be reached from other machines, and everyone there could change everything: \
+         listen on 127.0.0.1, or add --insecure if that is what you want",
+        config.listen
+    );
+    let listener = listen::bind(config.listen)
+        .with_context(|| format!("cannot listen on {}", config.listen))?;
+    let server = Arc::new(Server::new(config, &listener)?);
+    listen::run(server, listener).await
+}

@@ -1,0 +1,332 @@
+//! The one place where the registry lives: whoever feeds it also drains it, under the same lock.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+use std::task::Waker;
+use std::time::Duration;
+
+use atomic_waker::AtomicWaker;
+use periplus_core::catalog::WatchInfo;
+use periplus_core::{
+    Caller, Delivery, Epoch, Instant, Lease, LeaseError, Registry, Revision, Selector, WatchError,
+    WatchId, WatchStart,
+};
+use tokio::sync::Notify;
+
+use super::clock::{self, Clock};
+use super::events::Ring;
+use super::metrics::Metrics;
+use crate::config::Config;
+
+/// Where the registry was when it answered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Date {
+    pub(super) revision: Revision,
+    pub(super) warming: bool,
+}
+
+/// The registry and all who wait for it.
+///
+/// Commands take microseconds, so a lock costs less than a task that owns the registry would: no channel, no hop to
+/// another thread. What is written out (JSON, frames) is written after the lock is given back.
+pub(super) struct Hub {
+    state: Mutex<State>,
+    clock: Clock,
+    epoch: Epoch,
+    /// Something is due earlier than the timer knows.
+    rearm: Notify,
+    metrics: Arc<Metrics>,
+}
+
+struct State {
+    registry: Registry,
+    /// Beside each watch, at its index: who polls it.
+    bells: Vec<Arc<Bell>>,
+    events: Ring,
+    /// When the timer is going to ring.
+    armed: Option<Instant>,
+    /// When the wall clock was last read.
+    anchored: Instant,
+}
+
+/// How a watch's connection hears that there is something to take.
+#[derive(Debug, Default)]
+pub(super) struct Bell {
+    rung: AtomicBool,
+    waker: AtomicWaker,
+}
+
+impl Bell {
+    fn ring(&self) -> Option<Waker> {
+        self.rung.store(true, Ordering::Release);
+        self.waker.take()
+    }
+
+    /// Whether it rang since it was last asked; if not, the waker is woken when it does.
+    pub(super) fn heard(&self, waker: &Waker) -> bool {
+        if self.rung.swap(false, Ordering::AcqRel) {
+            return true;
+        }
+        self.waker.register(waker);
+        self.rung.swap(false, Ordering::AcqRel)
+    }
+}
+
+/// A delivery with what it takes to share its snapshots.
+pub(super) struct Taken {
+    pub(super) delivery: Delivery,
+    /// Of each snapshot of one service: the service's last change.
+    pub(super) changed: Vec<Option<(Arc<periplus_core::ServiceKey>, Revision)>>,
+}
+
+/// Those to be woken once the lock is given back.
+#[must_use]
+struct Woken {
+    wakers: Vec<Waker>,
+    rearm: bool,
+}
+
+impl Hub {
+    pub(super) fn new(config: &Config, epoch: Epoch, metrics: Arc<Metrics>) -> Self {
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).expect("the system gives random bytes");
+        let clock = Clock::new();
+        let now = clock.now();
+        let registry = Registry::new(config.registry(), seed, epoch.clone(), now, clock::wall());
+        let state = State {
+            registry,
+            bells: Vec::new(),
+            events: Ring::new(config.events_kept),
+            armed: None,
+            anchored: now,
+        };
+        Self {
+            state: Mutex::new(state),
+            clock,
+            epoch,
+            rearm: Notify::new(),
+            metrics,
+        }
+    }
+
+    pub(super) const fn epoch(&self) -> &Epoch {
+        &self.epoch
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        match self.state.try_lock() {
+            Ok(state) => state,
+            Err(TryLockError::WouldBlock) => {
+                let asked = std::time::Instant::now();
+                let state = self.state.lock().unwrap_or_else(|_| fatal());
+                self.metrics.lock_wait.observe(asked.elapsed().as_secs_f64());
+                state
+            }
+            Err(TryLockError::Poisoned(_)) => fatal(),
+        }
+    }
+
+    /// Gives the registry a command and drains what it causes.
+    pub(super) fn apply<T>(
+        &self,
+        command: impl FnOnce(&mut Registry, Instant) -> T,
+    ) -> (T, Date) {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        let result = command(&mut state.registry, now);
+        let woken = state.drain(&self.metrics);
+        let date = state.date();
+        drop(state);
+        self.wake(woken);
+        (result, date)
+    }
+
+    /// Renews leases. No allocation unless some fail or come late.
+    pub(super) fn renew(
+        &self,
+        leases: &[Lease],
+        caller: &Arc<Caller>,
+        failed: &mut Vec<(usize, LeaseError)>,
+    ) -> Date {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        state.registry.renew_all(leases, caller, now, failed);
+        // A renewal wakes no watcher and lets nothing be due earlier: there may be events of late ones, no more.
+        let wakers = state.drain_events(&self.metrics);
+        let date = state.date();
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+        date
+    }
+
+    /// Reads from the registry.
+    pub(super) fn read<T>(&self, reader: impl FnOnce(&Registry) -> T) -> (T, Date) {
+        let state = self.lock();
+        (reader(&state.registry), state.date())
+    }
+
+    /// Opens a watch.
+    pub(super) fn watch(
+        &self,
+        start: &WatchStart,
+        caller: &Arc<Caller>,
+    ) -> Result<(WatchId, Arc<Bell>), WatchError> {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        let id = state.registry.watch(start, caller, now)?;
+        let bell = Arc::new(Bell::default());
+        if state.bells.len() <= id.index() {
+            state.bells.resize_with(id.index() + 1, Arc::default);
+        }
+        state.bells[id.index()] = Arc::clone(&bell);
+        let woken = state.drain(&self.metrics);
+        drop(state);
+        self.wake(woken);
+        Ok((id, bell))
+    }
+
+    pub(super) fn unwatch(&self, id: WatchId) {
+        self.lock().registry.unwatch(id);
+    }
+
+    /// What a watch has not seen.
+    pub(super) fn take(&self, id: WatchId) -> Option<Taken> {
+        let mut state = self.lock();
+        let delivery = state.registry.poll_watch(id)?;
+        let catalog = state.registry.catalog();
+        let changed = delivery.snapshots.iter().map(|snapshot| {
+            let Selector::Service(key) = &snapshot.selector else {
+                return None;
+            };
+            let service = catalog.service(&key.namespace, &key.service)?;
+            Some((service.key, service.revision))
+        });
+        let changed = changed.collect();
+        Some(Taken { delivery, changed })
+    }
+
+    /// Where a watch is that has seen everything.
+    pub(super) fn bookmark(&self, id: WatchId) -> Option<Revision> {
+        let cursor = self.lock().registry.poll_bookmark(id)?;
+        Some(cursor.revision)
+    }
+
+    /// The watches that are open, at most `limit`.
+    pub(super) fn watches(&self, limit: usize) -> (Vec<(WatchId, WatchInfo)>, Date) {
+        self.read(|registry| {
+            let catalog = registry.catalog();
+            let ids = catalog.watch_ids().take(limit);
+            ids.filter_map(|id| Some((id, catalog.watch_info(id)?)))
+                .collect()
+        })
+    }
+
+    /// What has happened lately, under the lock.
+    pub(super) fn events<T>(&self, reader: impl FnOnce(&mut Ring) -> T) -> T {
+        reader(&mut self.lock().events)
+    }
+
+    /// Wakes everyone who waits for something, because the server stops.
+    pub(super) fn wake_all(&self) {
+        let mut state = self.lock();
+        let mut wakers: Vec<Waker> = state.bells.iter().filter_map(|bell| bell.ring()).collect();
+        wakers.append(&mut state.events.waiting);
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    fn wake(&self, woken: Woken) {
+        if woken.rearm {
+            self.rearm.notify_one();
+        }
+        woken.wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Calls the registry when its time has come. Never ends.
+    pub(super) async fn keep_time(&self) {
+        loop {
+            let next = {
+                let mut state = self.lock();
+                state.armed = state.registry.poll_timeout();
+                state.armed
+            };
+            let now = self.clock.now();
+            let Some(due) = next else {
+                self.rearm.notified().await;
+                continue;
+            };
+            if due > now {
+                // The clock of the timer stands still while the machine sleeps; look again now and then.
+                let wait = due.saturating_since(now).min(Duration::from_secs(60));
+                tokio::select! {
+                    () = self.rearm.notified() => {}
+                    () = tokio::time::sleep(wait) => {}
+                }
+                if self.clock.now() < due {
+                    continue;
+                }
+            }
+            let late = self.clock.now().saturating_since(due);
+            self.metrics.timer_late.observe(late.as_secs_f64());
+            self.apply(Registry::handle_timeout);
+        }
+    }
+
+    /// Follows the wall clock, which may have been set.
+    pub(super) fn anchor(&self) {
+        let wall = clock::wall();
+        let now = self.clock.now();
+        let mut state = self.lock();
+        if now.saturating_since(state.anchored) >= Duration::from_secs(30) {
+            state.anchored = now;
+            state.registry.set_wall_time(now, wall);
+        }
+    }
+
+    pub(super) fn now(&self) -> Instant {
+        self.clock.now()
+    }
+}
+
+impl State {
+    fn date(&self) -> Date {
+        Date {
+            revision: self.registry.catalog().revision(),
+            warming: self.registry.warming_until().is_some(),
+        }
+    }
+
+    fn drain(&mut self, metrics: &Metrics) -> Woken {
+        let mut wakers = self.drain_events(metrics);
+        while let Some(id) = self.registry.poll_ready() {
+            wakers.extend(self.bells.get(id.index()).and_then(|bell| bell.ring()));
+        }
+        let next = self.registry.poll_timeout();
+        let rearm = next.is_some_and(|next| self.armed.is_none_or(|armed| next < armed));
+        if rearm {
+            self.armed = next;
+        }
+        Woken { wakers, rearm }
+    }
+
+    fn drain_events(&mut self, metrics: &Metrics) -> Vec<Waker> {
+        let Some(first) = self.registry.poll_event() else {
+            return Vec::new();
+        };
+        let mut next = Some(first);
+        while let Some(event) = next {
+            metrics.on_event(&event.kind);
+            self.events.push(event);
+            next = self.registry.poll_event();
+        }
+        std::mem::take(&mut self.events.waiting)
+    }
+}
+
+/// A panic inside the registry is a bug, and its state may be half changed: better none than that. Whoever started the
+/// server starts it again, and the holders register again.
+#[cold]
+fn fatal() -> ! {
+    tracing::error!("the registry has failed: exiting, so that it can be started anew");
+    std::process::exit(70)
+}
