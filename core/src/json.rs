@@ -208,10 +208,10 @@ impl<'de> DeserializeSeed<'de> for Text {
 
 /// A lone surrogate arrives as the three bytes that UTF-8 would give it if it were allowed to.
 fn lossy(bytes: &[u8]) -> Cow<'_, str> {
-    let is_surrogate = |w: &[u8]| w[0] == 0xed && w[1] >= 0xa0;
-    if core::str::from_utf8(bytes).is_ok() || !bytes.windows(2).any(is_surrogate) {
-        return String::from_utf8_lossy(bytes);
+    if let Ok(text) = core::str::from_utf8(bytes) {
+        return Cow::Borrowed(text);
     }
+    let is_surrogate = |w: &[u8]| w[0] == 0xed && w[1] >= 0xa0;
     let mut text = String::new();
     let mut rest = bytes;
     while let Some(at) = rest.windows(3).position(is_surrogate) {
