@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use bytes::Bytes;
-use http::{Method, Request, Response, header};
+use http::{HeaderValue, Method, Request, Response, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::{self, connect::HttpConnector};
@@ -44,13 +44,29 @@ pub struct Client {
     http: legacy::Client<HttpConnector, Full<Bytes>>,
     address: Address,
     namespace: String,
+    caller: Option<HeaderValue>,
 }
+
+/// The header in which a caller gives its name.
+const CALLER: &str = "periplus-caller";
 
 impl Client {
     /// A client of the registry at this address, for one namespace. Connects when it is first used.
     #[must_use]
     pub fn new(address: Address, namespace: String) -> Self {
-        Self { http: connections(), address, namespace }
+        Self { http: connections(), address, namespace, caller: None }
+    }
+
+    /// Calls under this name, for history and events; a name that no header can hold is left out.
+    #[must_use]
+    pub fn with_caller(self, caller: &str) -> Self {
+        Self { caller: HeaderValue::from_bytes(caller.as_bytes()).ok(), ..self }
+    }
+
+    /// The same with connections of its own.
+    #[must_use]
+    pub fn apart(&self) -> Self {
+        Self { http: connections(), ..self.clone() }
     }
 
     /// Where the registry is.
@@ -170,7 +186,10 @@ impl Client {
         format!("{}{target}", self.address.base())
     }
 
-    fn finish(&self, request: http::request::Builder, body: Bytes) -> Result<Request<Full<Bytes>>, CallError> {
+    fn finish(&self, mut request: http::request::Builder, body: Bytes) -> Result<Request<Full<Bytes>>, CallError> {
+        if let Some(caller) = &self.caller {
+            request = request.header(CALLER, caller);
+        }
         request
             .header(header::USER_AGENT, concat!("periplus/", env!("CARGO_PKG_VERSION")))
             .body(Full::new(body))

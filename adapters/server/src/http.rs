@@ -25,6 +25,7 @@ mod reads;
 mod route;
 mod security;
 mod shared;
+mod socket;
 mod status;
 mod targets;
 mod watch;
@@ -115,8 +116,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
          listen on 127.0.0.1, or add --insecure if that is what you want",
         config.listen
     );
-    let listener = listen::bind(config.listen)
-        .with_context(|| format!("cannot listen on {}", config.listen))?;
+    let listener = listen::bind(config.listen).with_context(|| format!("cannot listen on {}", config.listen))?;
     let server = Arc::new(Server::new(config, &listener)?);
     listen::run(server, listener).await
 }

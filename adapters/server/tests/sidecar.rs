@@ -36,7 +36,7 @@ impl Port {
 
 /// Runs a shell script as the program.
 fn sidecar(registry: &Registry, port: &Port, arguments: &[&str], script: &str) -> Running {
-    let fixed = ["run", "--service=web", "--id=a", "--ttl=3s", "--check-interval=100ms", "--drain=100ms"];
+    let fixed = ["run", "--service=web", "--id=a", "--ttl=3s", "--check-interval=100ms"];
     let endpoint = port.endpoint();
     registry.start_client(&[&fixed, arguments, &[&endpoint, "--", "sh", "-c", script]].concat())
 }

@@ -38,13 +38,24 @@ pub struct Connection {
         help_heading = "Registry"
     )]
     pub ns: Namespace,
+    /// Who calls, as history and events will say [default: the user's and the host's name]
+    #[arg(long, env = "PERIPLUS_CALLER", value_name = "NAME", hide_env_values = true, help_heading = "Registry")]
+    pub caller: Option<String>,
 }
 
 impl Connection {
     /// A client of that registry.
     #[must_use]
     pub fn client(&self) -> Client {
-        Client::new(self.registry.clone(), self.ns.to_string())
+        let caller = self.caller.clone().or_else(|| {
+            let user = ["USER", "LOGNAME", "USERNAME"].iter().find_map(|name| std::env::var(name).ok());
+            Some(format!("{}@{}", user?, host_name()?))
+        });
+        let client = Client::new(self.registry.clone(), self.ns.to_string());
+        match caller {
+            Some(caller) => client.with_caller(&caller),
+            None => client,
+        }
     }
 }
 

@@ -1,13 +1,17 @@
 //! `periplus watch`.
 
+use std::time::Duration;
+
 use clap::Args;
-use periplus_core::ServiceName;
-use serde_json::{Value, json};
+use periplus_core::protocol::Span;
+use periplus_core::{ServiceInstance, ServiceName};
+use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::args::{Connection, Format};
 use super::{output, signals};
 use crate::client;
-use crate::client::watch::{Change, Delivery, Item, Selector};
+use crate::client::watch::{Change, Item, Selector};
 
 mod view;
 
@@ -63,7 +67,7 @@ impl Watch {
                 Item::Delivery(_) | Item::Notice { .. } => {}
             }
             if self.format.json {
-                output::json_line(&as_json(&item))?;
+                output::line(as_json(&item))?;
             } else {
                 view.handle(item).iter().try_for_each(output::line)?;
             }
@@ -77,49 +81,72 @@ impl Watch {
     }
 }
 
-fn as_json(item: &Item) -> Value {
-    match item {
-        Item::Delivery(delivery) => delivery_as_json(delivery),
-        Item::Notice { name, data } => {
-            let mut line = json!({"notice": name});
-            if let Value::Object(data) = data {
-                data.iter().for_each(|(key, value)| line[key.as_str()] = value.clone());
-            }
-            line
-        }
-        Item::Skipped { problem } => json!({"notice": "skipped", "problem": problem}),
-        Item::Stale { reason, retry_in } => {
-            json!({"notice": "stale", "reason": reason, "retry_in": format!("{}ms", retry_in.as_millis())})
-        }
-        Item::Live => json!({"notice": "live"}),
-    }
+/// A line of JSON.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Line<'a> {
+    Delivery(DeliveryLine<'a>),
+    Notice {
+        notice: &'a str,
+        #[serde(flatten)]
+        data: &'a Map<String, Value>,
+    },
+    Skipped {
+        notice: &'a str,
+        problem: &'a str,
+    },
+    Stale {
+        notice: &'a str,
+        reason: &'a str,
+        retry_in: Span,
+    },
+    Live {
+        notice: &'a str,
+    },
 }
 
-fn delivery_as_json(delivery: &Delivery) -> Value {
-    let mut line = json!({"epoch": delivery.epoch, "revision": delivery.revision});
-    if !delivery.covers.is_empty() {
-        let of = delivery.covers.iter().map(|selector| match selector {
-            Selector::Service(name) => json!({"service": name}),
-            Selector::Prefix(prefix) => json!({"prefix": prefix}),
-        });
-        line["of"] = of.collect();
-        line["snapshot"] = json!(delivery.snapshot);
-    }
-    if delivery.covers.is_empty() || !delivery.changes.is_empty() {
-        let changes = delivery.changes.iter().map(|change| match change {
-            Change::Put(instance) => json!({"put": instance}),
-            Change::Remove { service, id, cause } => {
-                json!({"remove": {"name": service, "id": id, "cause": cause}})
-            }
-        });
-        line["changes"] = changes.collect();
-    }
-    line
+#[derive(Serialize)]
+struct DeliveryLine<'a> {
+    epoch: &'a str,
+    revision: u64,
+    /// What the snapshot is the whole of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    of: Option<&'a [Selector]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    snapshot: Option<&'a [ServiceInstance]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    changes: Option<&'a [Change]>,
+}
+
+fn as_json(item: &Item) -> String {
+    let nothing = Map::new();
+    let line = match item {
+        Item::Delivery(delivery) => {
+            let whole = !delivery.covers.is_empty();
+            Line::Delivery(DeliveryLine {
+                epoch: &delivery.epoch,
+                revision: delivery.revision,
+                of: whole.then_some(&delivery.covers),
+                snapshot: whole.then_some(&delivery.snapshot),
+                changes: (!whole || !delivery.changes.is_empty()).then_some(&delivery.changes),
+            })
+        }
+        Item::Notice { name, data } => Line::Notice { notice: name, data: data.as_object().unwrap_or(&nothing) },
+        Item::Skipped { problem } => Line::Skipped { notice: "skipped", problem },
+        Item::Stale { reason, retry_in } => {
+            let retry_in = Span(Duration::from_millis(retry_in.as_millis() as u64));
+            Line::Stale { notice: "stale", reason, retry_in }
+        }
+        Item::Live => Line::Live { notice: "live" },
+    };
+    serde_json::to_string(&line).expect("a line is plain JSON")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::watch::Delivery;
+    use serde_json::json;
 
     #[test]
     fn an_empty_snapshot_is_a_line_with_an_empty_list() {
@@ -129,24 +156,27 @@ mod tests {
             covers: vec![Selector::Service("web".into())],
             ..Delivery::default()
         };
-        let line = delivery_as_json(&delivery);
-        assert_eq!(line, json!({"epoch": "e", "revision": 3, "of": [{"service": "web"}], "snapshot": []}));
+        let line = as_json(&Item::Delivery(delivery));
+        assert_eq!(line, r#"{"epoch":"e","revision":3,"of":[{"service":"web"}],"snapshot":[]}"#);
     }
 
     #[test]
     fn changes_are_puts_and_removes() {
         let put = serde_json::from_value(json!({"id": "1", "name": "web"})).unwrap();
         let remove = Change::Remove { service: "web".into(), id: "2".into(), cause: "expired".into() };
-        let delivery = Delivery { changes: vec![Change::Put(put), remove], ..Delivery::default() };
-        let line = delivery_as_json(&delivery);
-        assert_eq!(line["changes"][0]["put"]["id"], "1");
-        assert_eq!(line["changes"][1]["remove"], json!({"name": "web", "id": "2", "cause": "expired"}));
-        assert!(line.get("snapshot").is_none());
+        let changes = vec![Change::Put(put), remove];
+        let line = as_json(&Item::Delivery(Delivery { changes, ..Delivery::default() }));
+        let put = r#"{"put":{"id":"1","name":"web","version":"","metadata":null,"endpoints":null}}"#;
+        let remove = r#"{"remove":{"name":"web","id":"2","cause":"expired"}}"#;
+        assert_eq!(line, format!(r#"{{"epoch":"","revision":0,"changes":[{put},{remove}]}}"#));
     }
 
     #[test]
     fn a_notice_keeps_what_it_says() {
         let line = as_json(&Item::Notice { name: "alarm".into(), data: json!({"expired": 5}) });
-        assert_eq!(line, json!({"notice": "alarm", "expired": 5}));
+        assert_eq!(line, r#"{"notice":"alarm","expired":5}"#);
+        let line = as_json(&Item::Stale { reason: "gone".into(), retry_in: Duration::from_micros(1_234_567) });
+        assert_eq!(line, r#"{"notice":"stale","reason":"gone","retry_in":"1234ms"}"#);
+        assert_eq!(as_json(&Item::Live), r#"{"notice":"live"}"#);
     }
 }

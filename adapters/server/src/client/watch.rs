@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use periplus_core::ServiceInstance;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Client;
@@ -13,7 +13,8 @@ use super::follow::{Follow, Step};
 use super::sse::Event;
 
 /// What is watched.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Selector {
     /// One service.
     Service(String),
@@ -57,13 +58,15 @@ pub struct Delivery {
 }
 
 /// One change.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Change {
     /// An instance came or changed.
     Put(ServiceInstance),
     /// An instance went.
     Remove {
         /// Its service.
+        #[serde(rename = "name")]
         service: String,
         /// Its id.
         id: String,

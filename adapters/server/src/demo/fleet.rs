@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::cast::{HOSTS, HostId};
+use super::cast::{self, HOSTS, HostId};
 use super::host::{Command, Host, Remark};
 use super::script::Act;
 use crate::client::error::CallError;
@@ -32,12 +32,14 @@ impl Fleet {
     pub(super) fn start(client: &Client) -> Self {
         let (remark, remarks) = mpsc::unbounded_channel();
         let (mut hosts, mut running) = (Vec::new(), Vec::new());
-        for _ in 0..HOSTS {
+        for id in 0..HOSTS {
             let (host, commands) = mpsc::unbounded_channel();
             hosts.push(host);
-            running.push(tokio::spawn(Host::new(client.clone(), commands, remark.clone()).run()));
+            let client = client.apart().with_caller(&format!("host {}", cast::host_name(id)));
+            running.push(tokio::spawn(Host::new(client, commands, remark.clone()).run()));
         }
-        Self { client: client.clone(), hosts, running, remarks, away: 0, overlays: BTreeSet::new() }
+        let client = client.apart().with_caller("operator");
+        Self { client, hosts, running, remarks, away: 0, overlays: BTreeSet::new() }
     }
 
     /// Makes something happen, in a story that goes so fast.

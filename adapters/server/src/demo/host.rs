@@ -141,8 +141,9 @@ impl Host {
             }
             Command::Change(id, metadata) => self.change(&id, metadata).await,
             Command::Stop(id) => {
-                if let Some(instance) = self.instances.remove(&id) {
-                    // If the registry cannot be reached, the lease ends by itself.
+                let instance = self.instances.remove(&id);
+                // If the registry cannot be reached, the lease ends by itself.
+                if let Some(instance) = instance.filter(|_| Instant::now() >= self.retry_at) {
                     let _ = self.deregister(&instance).await;
                 }
             }
@@ -245,6 +246,9 @@ impl Host {
         let patch = Patch { metadata, ..Patch::default() };
         instance.registration.instance.apply(&patch);
         // Without a lease the next registration says it.
+        if Instant::now() < self.retry_at {
+            instance.lease = None;
+        }
         let Some(lease) = &instance.lease else { return };
         self.sequence += 1;
         let body = UpdateMessage {

@@ -185,8 +185,11 @@ fn come_late(script: &mut Script) -> Option<()> {
     let more = script.random.below(4).min(others.len());
     ids.extend_from_slice(&others[..more]);
     let why = one_of(script, &["a long garbage collection", "the disk is full", "a noisy neighbour", "it swaps"]);
-    let who = if ids.len() == 1 { ids[0].clone() } else { format!("{} instances", ids.len()) };
-    script.tell(0.0, CAST[role].name, format!("{who} slow down and renew late: {why}"));
+    let what = match &*ids {
+        [id] => format!("{id} slows down and renews late: {why}"),
+        _ => format!("{} instances slow down and renew late: {why}", ids.len()),
+    };
+    script.tell(0.0, CAST[role].name, what);
     for id in ids {
         script.take(&id);
         let host = host_of(script, &id);

@@ -1,8 +1,8 @@
 //! Answers: JSON with the headers that keep browsers from making more of it than it is.
 
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName,
-    RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, RETRY_AFTER,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use periplus_core::Epoch;
@@ -19,8 +19,7 @@ pub(super) type Answer = Result<Response<Body>, Problem>;
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 /// Nothing that a browser shows of an answer may load, run or be framed.
-const POLICY: HeaderValue =
-    HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+const POLICY: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
 
 /// An answer of any kind.
 pub(super) fn of_type(kind: HeaderValue, body: impl Into<Body>) -> Response<Body> {
@@ -43,9 +42,7 @@ pub(super) fn json(body: impl Into<Body>) -> Response<Body> {
 pub(super) fn stream(body: Body) -> Response<Body> {
     let mut response = of_type(EVENT_STREAM, body);
     let buffering = HeaderName::from_static("x-accel-buffering");
-    response
-        .headers_mut()
-        .append(buffering, HeaderValue::from_static("no"));
+    response.headers_mut().append(buffering, HeaderValue::from_static("no"));
     response
 }
 

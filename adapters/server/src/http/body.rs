@@ -61,10 +61,7 @@ impl http_body::Body for Body {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let data = match self.get_mut() {
             Self::Parts(Parts(parts)) => {
                 let next = parts.iter_mut().find(|part| !part.is_empty());
@@ -85,9 +82,7 @@ impl http_body::Body for Body {
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Parts(Parts(parts)) => {
-                SizeHint::with_exact(parts.iter().map(|part| part.len() as u64).sum())
-            }
+            Self::Parts(Parts(parts)) => SizeHint::with_exact(parts.iter().map(|part| part.len() as u64).sum()),
             Self::Watch(_) | Self::Events(_) => SizeHint::default(),
         }
     }

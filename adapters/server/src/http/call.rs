@@ -84,12 +84,7 @@ pub(super) async fn answer(
     Ok(response)
 }
 
-async fn respond(
-    connection: &Arc<Connection>,
-    head: &Parts,
-    body: Incoming,
-    from_page: bool,
-) -> Response<Body> {
+async fn respond(connection: &Arc<Connection>, head: &Parts, body: Incoming, from_page: bool) -> Response<Body> {
     let server = connection.server();
     let refuse = |place, problem: Problem| {
         server.metrics.on_refusal(place, problem.code);
@@ -100,11 +95,7 @@ async fn respond(
         Found::Route(route, place, names) => (route, place, names),
         Found::OtherMethods(allow) => {
             let message = format!("there is no {} here: use {allow}", head.method);
-            let problem = Problem::new(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "method_not_allowed",
-                message,
-            );
+            let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
             return refuse(None, problem.allowing(allow));
         }
         Found::Nothing => {
@@ -116,14 +107,7 @@ async fn respond(
         Ok(body) => body,
         Err(problem) => return refuse(Some(place), problem),
     };
-    let call = Call {
-        server,
-        connection,
-        head,
-        names,
-        query: Query::new(head.uri.query()),
-        body: &body,
-    };
+    let call = Call { server, connection, head, names, query: Query::new(head.uri.query()), body: &body };
     match dispatch(route.operation, &call) {
         Ok(response) => {
             server.metrics.on_answer(place);

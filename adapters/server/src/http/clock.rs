@@ -14,10 +14,7 @@ pub(super) struct Clock {
 
 impl Clock {
     pub(super) fn new() -> Self {
-        Self {
-            origin: boot_micros().unwrap_or_default(),
-            started: std::time::Instant::now(),
-        }
+        Self { origin: boot_micros().unwrap_or_default(), started: std::time::Instant::now() }
     }
 
     /// Microseconds since the clock was made. No system call on Linux.
@@ -32,9 +29,7 @@ impl Clock {
 
 /// The wall clock.
 pub(super) fn wall() -> WallTime {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     WallTime(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 

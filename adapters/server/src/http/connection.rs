@@ -18,10 +18,10 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use periplus_core::Caller;
 use smol_str::SmolStr;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
+use super::socket::{Outlet, Socket};
 use super::{Server, call};
 
 /// Who says so goes by this name in events and history. It proves nothing.
@@ -44,7 +44,7 @@ pub(super) struct Connection {
     /// Requests under way.
     requests: AtomicU32,
     /// Something arrived that is no request yet.
-    partial: AtomicBool,
+    pub(super) heard: AtomicBool,
     /// The connection's task.
     task: AtomicWaker,
 }
@@ -65,7 +65,7 @@ impl Connection {
             peer,
             caller: Mutex::new(None),
             requests: AtomicU32::new(0),
-            partial: AtomicBool::new(false),
+            heard: AtomicBool::new(false),
             task: AtomicWaker::new(),
         }
     }
@@ -81,7 +81,7 @@ impl Connection {
     /// A request begins.
     pub(super) fn busy(&self) -> Busy<'_> {
         self.requests.fetch_add(1, Ordering::Relaxed);
-        self.partial.store(false, Ordering::Relaxed);
+        self.heard.store(false, Ordering::Relaxed);
         Busy(self)
     }
 
@@ -148,11 +148,8 @@ impl Connections {
 
     /// Takes a place, if there is one.
     pub(super) fn admit(&self, limit: usize) -> bool {
-        let admitted = self
-            .count
-            .try_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
-                (count < limit).then_some(count + 1)
-            });
+        let admitted =
+            self.count.try_update(Ordering::Relaxed, Ordering::Relaxed, |count| (count < limit).then_some(count + 1));
         admitted.is_ok()
     }
 
@@ -195,10 +192,9 @@ pub(super) async fn serve(server: Arc<Server>, stream: TcpStream, peer: SocketAd
     let Ok(Ok(version)) = tokio::time::timeout(limits.head_timeout, version(&stream)).await else {
         return;
     };
-    let io = TokioIo::new(Heard {
-        stream,
-        connection: Arc::clone(&connection),
-    });
+    let socket = Socket::new(stream, Arc::clone(&connection));
+    let outlet = socket.outlet();
+    let io = TokioIo::new(socket);
     let service = {
         let connection = Arc::clone(&connection);
         service_fn(move |request| call::answer(Arc::clone(&connection), request))
@@ -208,11 +204,10 @@ pub(super) async fn serve(server: Arc<Server>, stream: TcpStream, peer: SocketAd
             let connected = http1::Builder::new()
                 .max_header_size(limits.head_bytes)
                 .max_buf_size(limits.head_bytes.max(BUFFER))
-                .pipeline_flush(true)
                 .header_read_timeout(None)
                 .serve_connection(io, service);
             let stop = http1::Connection::graceful_shutdown;
-            drive(&connection, pin!(connected), stop).await
+            drive(&connection, &outlet, pin!(connected), stop).await
         }
         Version::Two => {
             let connected = http2::Builder::new(TokioExecutor::new())
@@ -228,7 +223,7 @@ pub(super) async fn serve(server: Arc<Server>, stream: TcpStream, peer: SocketAd
                 .keep_alive_timeout(PING)
                 .serve_connection(io, service);
             let stop = http2::Connection::graceful_shutdown;
-            drive(&connection, pin!(connected), stop).await
+            drive(&connection, &outlet, pin!(connected), stop).await
         }
     };
     if let Err(error) = result {
@@ -239,6 +234,7 @@ pub(super) async fn serve(server: Arc<Server>, stream: TcpStream, peer: SocketAd
 /// Polls a connection until it is over, the server stops, or its other end takes too long to say what it wants.
 async fn drive<C: Future<Output = hyper::Result<()>>>(
     connection: &Connection,
+    outlet: &Outlet,
     mut connected: Pin<&mut C>,
     stop: impl Fn(Pin<&mut C>),
 ) -> hyper::Result<()> {
@@ -247,16 +243,20 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
     let mut stopping = false;
     poll_fn(|cx| {
         if let Poll::Ready(result) = connected.as_mut().poll(cx) {
+            // What hyper thinks of something that is no HTTP is still to be said.
+            let _ = outlet.poll_send(cx);
             return Poll::Ready(result);
+        }
+        if let Poll::Ready(Err(_)) = outlet.poll_send(cx) {
+            // Nobody is there to be told.
+            return Poll::Ready(Ok(()));
         }
         if !stopping {
             connection.task.register(cx.waker());
             if connection.server.is_stopping() {
                 stopping = true;
                 stop(connected.as_mut());
-                if let Poll::Ready(result) = connected.as_mut().poll(cx) {
-                    return Poll::Ready(result);
-                }
+                cx.waker().wake_by_ref();
             }
         }
         watchdog.as_mut().poll_bark(cx, connection).map(Ok)
@@ -276,19 +276,14 @@ struct Watchdog {
 
 impl Watchdog {
     fn new(turn: Duration) -> Self {
-        Self {
-            turn,
-            sleep: Box::pin(tokio::time::sleep(turn)),
-            suspected: false,
-            idle: 0,
-        }
+        Self { turn, sleep: Box::pin(tokio::time::sleep(turn)), suspected: false, idle: 0 }
     }
 
     fn poll_bark(self: Pin<&mut Self>, cx: &mut Context<'_>, connection: &Connection) -> Poll<()> {
         let this = self.get_mut();
         while this.sleep.as_mut().poll(cx).is_ready() {
             let busy = connection.requests.load(Ordering::Relaxed) > 0;
-            let partial = connection.partial.load(Ordering::Relaxed) && !busy;
+            let partial = connection.heard.load(Ordering::Relaxed) && !busy;
             this.idle = if busy { 0 } else { this.idle + 1 };
             if (partial && std::mem::replace(&mut this.suspected, true)) || this.idle > IDLE_TURNS {
                 return Poll::Ready(());
@@ -322,56 +317,5 @@ async fn version(stream: &TcpStream) -> io::Result<Version> {
         }
         // What was peeked at stays readable, so that nothing would wake us when the rest comes.
         tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
-
-/// A socket that tells its connection when something arrives.
-struct Heard {
-    stream: TcpStream,
-    connection: Arc<Connection>,
-}
-
-impl AsyncRead for Heard {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if buf.filled().len() > before {
-            self.connection.partial.store(true, Ordering::Relaxed);
-        }
-        polled
-    }
-}
-
-impl AsyncWrite for Heard {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
     }
 }

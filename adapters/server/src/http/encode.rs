@@ -6,9 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use periplus_core::json::write_string;
 use periplus_core::protocol::Span;
-use periplus_core::{
-    Delivered, Epoch, Instance, Namespace, Notice, Revision, Selector, ServiceKey,
-};
+use periplus_core::{Delivered, Epoch, Instance, Namespace, Notice, Revision, Selector, ServiceKey};
 
 use super::hub::Date;
 
@@ -51,12 +49,7 @@ pub(super) fn ttl(out: &mut Vec<u8>, millis: u32) {
 
 /// Appends an instance as everyone gets it: Kratos's five fields, the time to live, and the namespace unless it is the
 /// default one.
-pub(super) fn instance(
-    out: &mut Vec<u8>,
-    namespace: &Namespace,
-    instance: &Instance,
-    ttl_ms: u32,
-) {
+pub(super) fn instance(out: &mut Vec<u8>, namespace: &Namespace, instance: &Instance, ttl_ms: u32) {
     let json = instance.json();
     out.extend_from_slice(&json[..json.len() - 1]);
     out.extend_from_slice(b",\"ttl\":");
@@ -74,11 +67,7 @@ pub(super) fn size_of(instance: &Instance) -> usize {
 }
 
 /// Appends a list of instances of one namespace.
-pub(super) fn list<'a>(
-    out: &mut Vec<u8>,
-    namespace: &Namespace,
-    instances: impl Iterator<Item = (&'a Instance, u32)>,
-) {
+pub(super) fn list<'a>(out: &mut Vec<u8>, namespace: &Namespace, instances: impl Iterator<Item = (&'a Instance, u32)>) {
     out.push(b'[');
     for (at, (it, ttl_ms)) in instances.enumerate() {
         if at > 0 {
@@ -95,11 +84,7 @@ pub(super) fn date(out: &mut Vec<u8>, epoch: &Epoch, date: Date) {
     out.extend_from_slice(epoch.0.as_bytes());
     out.extend_from_slice(b"\",\"revision\":");
     number(out, date.revision.0);
-    out.extend_from_slice(if date.warming {
-        b",\"warming\":true"
-    } else {
-        b",\"warming\":false"
-    });
+    out.extend_from_slice(if date.warming { b",\"warming\":true" } else { b",\"warming\":false" });
 }
 
 // Frames. A block is an event without the empty line at its end, so that an id can follow.
@@ -168,14 +153,8 @@ pub(super) fn notice(out: &mut Vec<u8>, notice: &Notice, window: Duration) {
         Notice::Alarm(alarm) => {
             out.extend_from_slice(b"event: alarm\ndata: {");
             pair(out, "namespace", &alarm.namespace);
-            write!(
-                out,
-                ",\"expired\":{},\"of\":{},\"window\":\"{}\"}}",
-                alarm.expired,
-                alarm.of,
-                Span(window)
-            )
-            .expect("a vector takes everything");
+            write!(out, ",\"expired\":{},\"of\":{},\"window\":\"{}\"}}", alarm.expired, alarm.of, Span(window))
+                .expect("a vector takes everything");
         }
         Notice::AlarmEnded(namespace) => {
             out.extend_from_slice(b"event: alarm_ended\ndata: {");
@@ -208,13 +187,9 @@ mod tests {
         for n in [0, 9, 10, 12_345, u64::MAX] {
             assert_eq!(text(|out| number(out, n)), n.to_string());
         }
-        for (millis, expected) in [
-            (15_000, "\"15s\""),
-            (90_000, "\"90s\""),
-            (120_000, "\"2m\""),
-            (1_500, "\"1500ms\""),
-            (1, "\"1ms\""),
-        ] {
+        for (millis, expected) in
+            [(15_000, "\"15s\""), (90_000, "\"90s\""), (120_000, "\"2m\""), (1_500, "\"1500ms\""), (1, "\"1ms\"")]
+        {
             assert_eq!(text(|out| ttl(out, millis)), expected);
         }
     }
@@ -228,8 +203,6 @@ mod tests {
             r#"{"id":"a","name":"web","version":"","metadata":null,"endpoints":null,"ttl":"15s"}"#
         );
         let prod = Namespace::new("prod").unwrap();
-        assert!(
-            text(|out| instance(out, &prod, &packed, 1)).ends_with(r#""ttl":"1ms","namespace":"prod"}"#)
-        );
+        assert!(text(|out| instance(out, &prod, &packed, 1)).ends_with(r#""ttl":"1ms","namespace":"prod"}"#));
     }
 }

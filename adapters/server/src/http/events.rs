@@ -39,12 +39,7 @@ pub(super) struct Ring {
 
 impl Ring {
     pub(super) const fn new(kept: usize) -> Self {
-        Self {
-            events: VecDeque::new(),
-            next: 1,
-            kept,
-            waiting: Vec::new(),
-        }
+        Self { events: VecDeque::new(), next: 1, kept, waiting: Vec::new() }
     }
 
     pub(super) fn push(&mut self, event: Event) {
@@ -87,9 +82,8 @@ pub(super) fn events(call: &Call<'_>) -> Answer {
     let limit = call.query.limit(100.min(kept), kept)?;
     let last_id = call.last_event_id()?;
     let accept = call.head.headers.get(ACCEPT);
-    let stream = accept
-        .and_then(|accept| accept.to_str().ok())
-        .is_some_and(|accept| accept.contains("text/event-stream"));
+    let stream =
+        accept.and_then(|accept| accept.to_str().ok()).is_some_and(|accept| accept.contains("text/event-stream"));
     let back = |ring: &Ring| ring.latest().saturating_sub(limit as u64);
     if stream {
         let resumed = last_id.and_then(|id| id.parse().ok());
@@ -99,10 +93,7 @@ pub(super) fn events(call: &Call<'_>) -> Answer {
         let body = EventsBody::new(Arc::clone(call.server), seen.unwrap_or(latest.0));
         return Ok(answer::stream(Body::Events(Box::new(body))));
     }
-    let events = call
-        .server
-        .hub
-        .events(|ring| ring.after(back(ring), limit));
+    let events = call.server.hub.events(|ring| ring.after(back(ring), limit));
     let (_, date) = call.server.hub.read(|_| ());
     let mut out = answer::dated(call.server.hub.epoch(), date, events.len() * 256);
     answer::field(&mut out, "events");
@@ -169,11 +160,7 @@ fn count(out: &mut Vec<u8>, key: &str, n: u64) {
 
 /// Appends a caller as JSON; what is not known of it is left out.
 pub(super) fn caller(out: &mut Vec<u8>, caller: &Caller) {
-    let known = [
-        ("who", &caller.who),
-        ("from", &caller.from),
-        ("client", &caller.client),
-    ];
+    let known = [("who", &caller.who), ("from", &caller.from), ("client", &caller.client)];
     let mut open = b'{';
     for (key, value) in known.iter().filter(|(_, value)| !value.is_empty()) {
         out.push(open);
@@ -205,13 +192,7 @@ impl std::fmt::Debug for EventsBody {
 impl EventsBody {
     fn new(server: Arc<Server>, seen: u64) -> Self {
         let quiet_until = Box::pin(tokio::time::sleep(server.config.keep_alive));
-        Self {
-            server,
-            seen,
-            quiet_until,
-            begun: false,
-            ended: false,
-        }
+        Self { server, seen, quiet_until, begun: false, ended: false }
     }
 
     pub(super) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
@@ -252,4 +233,3 @@ impl EventsBody {
         Poll::Ready(Some(out.into()))
     }
 }
-

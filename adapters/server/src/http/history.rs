@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use periplus_core::json::write_string;
-use periplus_core::{
-    Caller, Cause, Listed, LogEntry, Namespace, Revision, ServiceKey, ServiceName, WallTime,
-};
+use periplus_core::{Caller, Cause, Listed, LogEntry, Namespace, Revision, ServiceKey, ServiceName, WallTime};
 
 use super::answer::{self, Answer};
 use super::call::Call;
@@ -37,14 +35,9 @@ fn changes(call: &Call<'_>, namespace: &Namespace, service: Option<&ServiceName>
         let first = catalog.first_revision();
         let after = from.map_or(first, |from| Revision(from.saturating_sub(1)));
         let wanted = |entry: &LogEntry<'_>| {
-            entry.service.namespace == *namespace
-                && service.is_none_or(|service| entry.service.service == *service)
+            entry.service.namespace == *namespace && service.is_none_or(|service| entry.service.service == *service)
         };
-        let entries = catalog
-            .history(after)?
-            .take_while(|entry| entry.revision.0 <= to)
-            .filter(wanted)
-            .take(limit + 1);
+        let entries = catalog.history(after)?.take_while(|entry| entry.revision.0 <= to).filter(wanted).take(limit + 1);
         Ok((first, entries.map(Entry::from).collect::<Vec<_>>()))
     });
     let (first, mut entries) =
@@ -120,12 +113,7 @@ fn entry(out: &mut Vec<u8>, entry: &Entry) {
     }
 }
 
-fn state(
-    call: &Call<'_>,
-    namespace: &Namespace,
-    service: Option<&ServiceName>,
-    at: Revision,
-) -> Answer {
+fn state(call: &Call<'_>, namespace: &Namespace, service: Option<&ServiceName>, at: Revision) -> Answer {
     let hub = &call.server.hub;
     let (result, date) = hub.read(|registry| {
         let catalog = registry.catalog();

@@ -4,9 +4,7 @@ use std::cell::RefCell;
 use std::fmt;
 
 use http::StatusCode;
-use periplus_core::protocol::{
-    DeregisterMessage, RENEWALS_LIMIT, RegisterMessage, Span, UpdateMessage,
-};
+use periplus_core::protocol::{DeregisterMessage, RENEWALS_LIMIT, RegisterMessage, Span, UpdateMessage};
 use periplus_core::{Instance, Lease, LeaseError, Operation, Outcome, Register};
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
@@ -73,8 +71,7 @@ pub(super) fn update(call: &Call<'_>) -> Answer {
     let patch = message.patch();
     let caller = call.caller();
     let hub = &call.server.hub;
-    let (result, date) =
-        hub.apply(|registry, now| registry.update(&lease, &patch, sequence, &caller, now));
+    let (result, date) = hub.apply(|registry, now| registry.update(&lease, &patch, sequence, &caller, now));
     let changed = result.map_err(|error| Problem::from(error).dated(date))?;
     let mut out = answer::dated(hub.epoch(), date, 16);
     answer::field(&mut out, "changed");
@@ -90,21 +87,15 @@ pub(super) fn deregister(call: &Call<'_>) -> Answer {
     let hub = &call.server.hub;
     let ((), date) = if let Some(text) = &message.lease {
         let lease = lease(text)?;
-        let (result, date) = hub.apply(|registry, now| {
-            registry.deregister(&lease, message.sequence, &caller, now)
-        });
+        let (result, date) = hub.apply(|registry, now| registry.deregister(&lease, message.sequence, &caller, now));
         (result.map_err(|error| Problem::from(error).dated(date))?, date)
     } else {
         let (Some(incarnation), Some(sequence)) = (message.incarnation, message.sequence) else {
             let message = "say who deregisters: send the lease, or incarnation and sequence";
             return Err(Problem::invalid("invalid_lease", "lease", message));
         };
-        let operation = Operation {
-            incarnation,
-            sequence,
-        };
-        let (_, date) =
-            hub.apply(|registry, now| registry.abandon(&key, operation, &caller, now));
+        let operation = Operation { incarnation, sequence };
+        let (_, date) = hub.apply(|registry, now| registry.abandon(&key, operation, &caller, now));
         ((), date)
     };
     Ok(answer::dated_end(answer::dated(hub.epoch(), date, 0)))
@@ -174,11 +165,7 @@ fn renew_all(call: &Call<'_>, leases: &mut Vec<Lease>) -> Answer {
 fn malformed(body: &[u8]) -> Problem {
     match intake::parse::<periplus_core::protocol::RenewMessage>(body) {
         Err(problem) => problem,
-        Ok(_) => Problem::new(
-            StatusCode::BAD_REQUEST,
-            "invalid_json",
-            "the batch has a key twice",
-        ),
+        Ok(_) => Problem::new(StatusCode::BAD_REQUEST, "invalid_json", "the batch has a key twice"),
     }
 }
 
@@ -210,11 +197,7 @@ impl<'de> Visitor<'de> for Batch<'_> {
                 Key::Other => drop(map.next_value::<IgnoredAny>()?),
             }
         }
-        if listed {
-            Ok(number)
-        } else {
-            Err(serde::de::Error::missing_field("leases"))
-        }
+        if listed { Ok(number) } else { Err(serde::de::Error::missing_field("leases")) }
     }
 }
 

@@ -8,8 +8,7 @@ use std::time::Duration;
 use atomic_waker::AtomicWaker;
 use periplus_core::catalog::WatchInfo;
 use periplus_core::{
-    Caller, Delivery, Epoch, Instant, Lease, LeaseError, Registry, Revision, Selector, WatchError,
-    WatchId, WatchStart,
+    Caller, Delivery, Epoch, Instant, Lease, LeaseError, Registry, Revision, Selector, WatchError, WatchId, WatchStart,
 };
 use tokio::sync::Notify;
 
@@ -93,20 +92,9 @@ impl Hub {
         let clock = Clock::new();
         let now = clock.now();
         let registry = Registry::new(config.registry(), seed, epoch.clone(), now, clock::wall());
-        let state = State {
-            registry,
-            bells: Vec::new(),
-            events: Ring::new(config.events_kept),
-            armed: None,
-            anchored: now,
-        };
-        Self {
-            state: Mutex::new(state),
-            clock,
-            epoch,
-            rearm: Notify::new(),
-            metrics,
-        }
+        let state =
+            State { registry, bells: Vec::new(), events: Ring::new(config.events_kept), armed: None, anchored: now };
+        Self { state: Mutex::new(state), clock, epoch, rearm: Notify::new(), metrics }
     }
 
     pub(super) const fn epoch(&self) -> &Epoch {
@@ -127,10 +115,7 @@ impl Hub {
     }
 
     /// Gives the registry a command and drains what it causes.
-    pub(super) fn apply<T>(
-        &self,
-        command: impl FnOnce(&mut Registry, Instant) -> T,
-    ) -> (T, Date) {
+    pub(super) fn apply<T>(&self, command: impl FnOnce(&mut Registry, Instant) -> T) -> (T, Date) {
         let now = self.clock.now();
         let mut state = self.lock();
         let result = command(&mut state.registry, now);
@@ -142,12 +127,7 @@ impl Hub {
     }
 
     /// Renews leases. No allocation unless some fail or come late.
-    pub(super) fn renew(
-        &self,
-        leases: &[Lease],
-        caller: &Arc<Caller>,
-        failed: &mut Vec<(usize, LeaseError)>,
-    ) -> Date {
+    pub(super) fn renew(&self, leases: &[Lease], caller: &Arc<Caller>, failed: &mut Vec<(usize, LeaseError)>) -> Date {
         let now = self.clock.now();
         let mut state = self.lock();
         state.registry.renew_all(leases, caller, now, failed);
@@ -166,11 +146,7 @@ impl Hub {
     }
 
     /// Opens a watch.
-    pub(super) fn watch(
-        &self,
-        start: &WatchStart,
-        caller: &Arc<Caller>,
-    ) -> Result<(WatchId, Arc<Bell>), WatchError> {
+    pub(super) fn watch(&self, start: &WatchStart, caller: &Arc<Caller>) -> Result<(WatchId, Arc<Bell>), WatchError> {
         let now = self.clock.now();
         let mut state = self.lock();
         let id = state.registry.watch(start, caller, now)?;
@@ -216,8 +192,7 @@ impl Hub {
         self.read(|registry| {
             let catalog = registry.catalog();
             let ids = catalog.watch_ids().take(limit);
-            ids.filter_map(|id| Some((id, catalog.watch_info(id)?)))
-                .collect()
+            ids.filter_map(|id| Some((id, catalog.watch_info(id)?))).collect()
         })
     }
 
@@ -290,10 +265,7 @@ impl Hub {
 
 impl State {
     fn date(&self) -> Date {
-        Date {
-            revision: self.registry.catalog().revision(),
-            warming: self.registry.warming_until().is_some(),
-        }
+        Date { revision: self.registry.catalog().revision(), warming: self.registry.warming_until().is_some() }
     }
 
     fn drain(&mut self, metrics: &Metrics) -> Woken {

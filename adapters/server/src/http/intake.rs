@@ -13,23 +13,17 @@ use serde::Deserialize;
 use super::problem::{Problem, invalid_code};
 
 /// Reads a body whole.
-pub(super) async fn read(
-    body: Incoming,
-    limit: usize,
-    time: Duration,
-) -> Result<Bytes, Problem> {
+pub(super) async fn read(body: Incoming, limit: usize, time: Duration) -> Result<Bytes, Problem> {
     if body.size_hint().lower() > limit as u64 {
         return Err(Problem::too_large("the body", limit).closing());
     }
     if body.is_end_stream() {
         return Ok(Bytes::new());
     }
-    tokio::time::timeout(time, collect(body, limit))
-        .await
-        .unwrap_or_else(|_| {
-            let message = format!("the body did not arrive within {time:?}");
-            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", message).closing())
-        })
+    tokio::time::timeout(time, collect(body, limit)).await.unwrap_or_else(|_| {
+        let message = format!("the body did not arrive within {time:?}");
+        Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", message).closing())
+    })
 }
 
 async fn collect(mut body: Incoming, limit: usize) -> Result<Bytes, Problem> {
@@ -53,8 +47,7 @@ async fn collect(mut body: Incoming, limit: usize) -> Result<Bytes, Problem> {
         if whole.is_empty() && more.is_none() {
             whole = data;
         } else {
-            more.get_or_insert_with(|| BytesMut::from(&*whole))
-                .extend_from_slice(&data);
+            more.get_or_insert_with(|| BytesMut::from(&*whole)).extend_from_slice(&data);
         }
         if body.is_end_stream() {
             break;
@@ -88,10 +81,8 @@ fn explain<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Problem {
         let message = format!("the body is not JSON: {message}");
         return Problem::new(StatusCode::BAD_REQUEST, "invalid_json", message);
     }
-    let missing = message
-        .strip_prefix("missing field `")
-        .and_then(|rest| rest.split_once('`'))
-        .map(|(name, _)| name.to_owned());
+    let missing =
+        message.strip_prefix("missing field `").and_then(|rest| rest.split_once('`')).map(|(name, _)| name.to_owned());
     match missing.or_else(|| (path != "." && path != "?").then_some(path)) {
         Some(field) => {
             let code = invalid_code(&field);

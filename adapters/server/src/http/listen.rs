@@ -15,11 +15,14 @@ use super::{Server, connection, status};
 const WEIGHED: Duration = Duration::from_millis(250);
 /// How many connections wait to be taken in.
 const BACKLOG: u32 = 4096;
+/// How much the kernel holds for a connection whose other end does not read (Linux takes it twice). What is sent later
+/// is newer, and a slow watcher is told less.
+const SEND_BUFFER: u32 = 128 << 10;
 /// How many connections beyond the limit are told so at once; others are just closed.
 const TURNED_AWAY: usize = 64;
 /// What a connection beyond the limit is told.
-const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 5\r\n\
-    connection: close\r\ncontent-length: 101\r\n\r\n\
+const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\n\
+    x-content-type-options: nosniff\r\nretry-after: 5\r\nconnection: close\r\ncontent-length: 101\r\n\r\n\
     {\"code\":\"limit_connections\",\"message\":\"the server has all the connections it takes: try again later\"}";
 
 pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
@@ -29,6 +32,8 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     };
     #[cfg(unix)]
     socket.set_reuseaddr(true)?;
+    // Accepted sockets inherit it.
+    socket.set_send_buffer_size(SEND_BUFFER)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
@@ -132,10 +137,7 @@ struct Signals {
 impl Signals {
     fn new() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
     async fn next(&mut self) {

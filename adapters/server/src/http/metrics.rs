@@ -147,38 +147,45 @@ impl std::fmt::Debug for State {
 impl Collector for State {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let server = &self.0;
-        let ((usage, alarms), date) = server
-            .hub
-            .read(|registry| (registry.usage(), registry.alarms().count()));
+        let ((usage, alarms), date) = server.hub.read(|registry| (registry.usage(), registry.alarms().count()));
         let mut gauge = |name: &str, help: &str, unit: Option<&Unit>, value: u64| {
             let value = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
             let metric = encoder.encode_descriptor(name, help, unit, value.metric_type())?;
             value.encode(metric)
         };
         for (name, help, value) in [
-            ("periplus_instances", "Instances", usage.instances),
-            ("periplus_services", "Services that have instances", usage.services),
-            ("periplus_namespaces", "Namespaces that have services", usage.namespaces),
-            ("periplus_leases", "Leases that live", usage.leases),
-            ("periplus_watches", "Watches", usage.watches),
-            ("periplus_overlays", "Overlays", usage.overlays),
-            ("periplus_blocks", "Instances that may not register", usage.blocks),
-            ("periplus_history_entries", "Changes in the history", usage.log_entries),
-            ("periplus_alarms", "Namespaces where an alarm sounds", alarms),
-            ("periplus_connections", "Connections", server.connections.count()),
-            ("periplus_pressure", "0: there is memory; 1: no new watches; 2: and no queries; 3: and no registrations", server.pressure.level().into()),
+            ("instances", "Instances", usage.instances),
+            ("services", "Services that have instances", usage.services),
+            ("namespaces", "Namespaces that have services", usage.namespaces),
+            ("leases", "Leases that live", usage.leases),
+            ("watches", "Watches", usage.watches),
+            ("overlays", "Overlays", usage.overlays),
+            ("blocks", "Instances that may not register", usage.blocks),
+            ("history_entries", "Changes in the history", usage.log_entries),
+            ("alarms", "Namespaces where an alarm sounds", alarms),
+            ("connections", "Connections", server.connections.count()),
+            (
+                "pressure",
+                "0: there is memory; 1: no new watches; 2: and no queries; 3: and no registrations",
+                server.pressure.level().into(),
+            ),
         ] {
             gauge(name, help, None, value as u64)?;
         }
-        gauge("periplus_instance", "The size of all instances", Some(&Unit::Bytes), usage.bytes as u64)?;
-        gauge("periplus_history", "The size of the history", Some(&Unit::Bytes), usage.log_bytes as u64)?;
-        gauge("periplus_memory_charged", "What counts against limits.memory", Some(&Unit::Bytes), server.pressure.charged() as u64)?;
-        gauge("periplus_memory_limit", "limits.memory", Some(&Unit::Bytes), server.config.limits.memory as u64)?;
-        gauge("periplus_revision", "The registry's revision", None, date.revision.0)?;
-        gauge("periplus_warming", "1 while what is not listed may be there all the same", None, date.warming.into())?;
-        gauge("periplus_uptime", "Since the server started", Some(&Unit::Seconds), server.started.elapsed().as_secs())?;
+        gauge("instance", "The size of all instances", Some(&Unit::Bytes), usage.bytes as u64)?;
+        gauge("history", "The size of the history", Some(&Unit::Bytes), usage.log_bytes as u64)?;
+        gauge(
+            "memory_charged",
+            "What counts against limits.memory",
+            Some(&Unit::Bytes),
+            server.pressure.charged() as u64,
+        )?;
+        gauge("memory_limit", "limits.memory", Some(&Unit::Bytes), server.config.limits.memory as u64)?;
+        gauge("revision", "The registry's revision", None, date.revision.0)?;
+        gauge("warming", "1 while what is not listed may be there all the same", None, date.warming.into())?;
+        gauge("uptime", "Since the server started", Some(&Unit::Seconds), server.started.elapsed().as_secs())?;
         if let Some(resident) = resident_bytes() {
-            gauge("process_resident_memory", "Resident memory", Some(&Unit::Bytes), resident)?;
+            gauge("resident_memory", "Resident memory", Some(&Unit::Bytes), resident)?;
         }
         Ok(())
     }
@@ -211,7 +218,6 @@ impl Pressure {
 
     pub(super) fn set(&self, level: u8, charged: usize) {
         let charged = (charged as u64) & !(0xff << 56);
-        self.charged
-            .store(u64::from(level) << 56 | charged, Ordering::Relaxed);
+        self.charged.store(u64::from(level) << 56 | charged, Ordering::Relaxed);
     }
 }

@@ -44,19 +44,12 @@ fn reference(schema: &str) -> Value {
 }
 
 fn operation(route: &Route) -> Value {
-    let Described {
-        summary,
-        query,
-        body,
-        answer,
-    } = described(route.operation);
+    let Described { summary, query, body, answer } = described(route.operation);
     let names = route.path.iter().filter_map(|segment| {
         let name = segment.strip_prefix('{')?.strip_suffix('}')?;
         Some(json!({"name": name, "in": "path", "required": true, "schema": reference("Name")}))
     });
-    let queries = query
-        .iter()
-        .map(|name| json!({"$ref": format!("#/components/parameters/{name}")}));
+    let queries = query.iter().map(|name| json!({"$ref": format!("#/components/parameters/{name}")}));
     let parameters: Vec<Value> = names.chain(queries).collect();
     let content = match answer {
         Content::Json(schema) => json!({"application/json": {"schema": reference(schema)}}),
@@ -104,34 +97,79 @@ struct Described {
 }
 
 fn described(operation: Operation) -> Described {
-    let of = |summary, query, body, answer| Described {
-        summary,
-        query,
-        body,
-        answer,
-    };
+    let of = |summary, query, body, answer| Described { summary, query, body, answer };
     let dated = Content::Json("Dated");
     match operation {
         Operation::Renew => of("Renew leases, thousands in one request", &[], Some("Renew"), Content::Json("Renewed")),
-        Operation::Register => of("Register an instance, and get a lease for it", &["ns"], Some("Register"), Content::Json("Registered")),
-        Operation::Update => of("Change an instance in place, as its holder", &["ns"], Some("Update"), Content::Json("Changed")),
+        Operation::Register => {
+            of("Register an instance, and get a lease for it", &["ns"], Some("Register"), Content::Json("Registered"))
+        }
+        Operation::Update => {
+            of("Change an instance in place, as its holder", &["ns"], Some("Update"), Content::Json("Changed"))
+        }
         Operation::Deregister => of("Deregister, as the holder", &["ns"], Some("Deregister"), dated),
-        Operation::List => of("The instances of a service, ordered by id", &["ns", "limit", "after"], None, Content::Json("Listing")),
-        Operation::Watch => of("Watch services and prefixes: snapshots first, then what changes", &["ns", "service", "prefix", "since", "last_event_id"], None, Content::Events),
-        Operation::WatchMany => of("Watch services and prefixes, each from its own cursor on", &["last_event_id"], Some("Watch"), Content::Events),
+        Operation::List => {
+            of("The instances of a service, ordered by id", &["ns", "limit", "after"], None, Content::Json("Listing"))
+        }
+        Operation::Watch => of(
+            "Watch services and prefixes: snapshots first, then what changes",
+            &["ns", "service", "prefix", "since", "last_event_id"],
+            None,
+            Content::Events,
+        ),
+        Operation::WatchMany => of(
+            "Watch services and prefixes, each from its own cursor on",
+            &["last_event_id"],
+            Some("Watch"),
+            Content::Events,
+        ),
         Operation::Instance => of("All that is known of an instance", &["ns"], None, Content::Json("InstanceView")),
-        Operation::Services => of("The services of a namespace, ordered by name", &["ns", "prefix", "limit", "after"], None, Content::Json("Services")),
-        Operation::Overlay => of("Lay weight, status or metadata over an instance, as an operator", &["ns"], Some("Overlay"), Content::Json("Changed")),
-        Operation::ClearOverlay => of("Take off what lies over an instance, all or some keys", &["ns"], Some("ClearOverlay"), Content::Json("Changed")),
-        Operation::Evict => of("Take an instance out, and keep its id out for a time", &["ns"], Some("Evict"), Content::Json("Evicted")),
+        Operation::Services => of(
+            "The services of a namespace, ordered by name",
+            &["ns", "prefix", "limit", "after"],
+            None,
+            Content::Json("Services"),
+        ),
+        Operation::Overlay => of(
+            "Lay weight, status or metadata over an instance, as an operator",
+            &["ns"],
+            Some("Overlay"),
+            Content::Json("Changed"),
+        ),
+        Operation::ClearOverlay => of(
+            "Take off what lies over an instance, all or some keys",
+            &["ns"],
+            Some("ClearOverlay"),
+            Content::Json("Changed"),
+        ),
+        Operation::Evict => {
+            of("Take an instance out, and keep its id out for a time", &["ns"], Some("Evict"), Content::Json("Evicted"))
+        }
         Operation::Settle => of("End the warm-up: what is not listed is not there", &[], None, dated),
         Operation::Namespaces => of("The namespaces", &[], None, Content::Json("Namespaces")),
-        Operation::Overlays => of("What lies over instances, and what may not register", &["ns", "limit"], None, Content::Json("Overlays")),
+        Operation::Overlays => {
+            of("What lies over instances, and what may not register", &["ns", "limit"], None, Content::Json("Overlays"))
+        }
         Operation::Watches => of("Who watches what, and how far they are", &["limit"], None, Content::Json("Watches")),
         Operation::Status => of("How the registry is: usage, limits, alarms", &[], None, Content::Json("Status")),
-        Operation::History => of("What changed, or with `at` how things were", &["ns", "service_filter", "from", "to", "limit", "at"], None, Content::Json("History")),
-        Operation::Events => of("What happened lately, and for who accepts a stream of events, what happens", &["limit", "last_event_id"], None, Content::Both("Events")),
-        Operation::Targets => of("What Prometheus is to scrape (http_sd)", &["ns", "service_filter", "scheme"], None, Content::Json("Targets")),
+        Operation::History => of(
+            "What changed, or with `at` how things were",
+            &["ns", "service_filter", "from", "to", "limit", "at"],
+            None,
+            Content::Json("History"),
+        ),
+        Operation::Events => of(
+            "What happened lately, and for who accepts a stream of events, what happens",
+            &["limit", "last_event_id"],
+            None,
+            Content::Both("Events"),
+        ),
+        Operation::Targets => of(
+            "What Prometheus is to scrape (http_sd)",
+            &["ns", "service_filter", "scheme"],
+            None,
+            Content::Json("Targets"),
+        ),
         Operation::Alive => of("Whether the process is up", &[], None, Content::Any),
         Operation::Ready => of("Whether requests are answered", &[], None, dated),
         Operation::Metrics => of("Metrics in Prometheus's format", &[], None, Content::Metrics),
@@ -140,9 +178,7 @@ fn described(operation: Operation) -> Described {
 }
 
 fn parameters() -> Value {
-    let query = |name: &str, schema: Value, description: &str| {
-        json!({"name": name, "in": "query", "schema": schema, "description": description})
-    };
+    let query = |name: &str, schema: Value, description: &str| json!({"name": name, "in": "query", "schema": schema, "description": description});
     let name = || reference("Name");
     let names = || json!({"type": "array", "items": reference("Name")});
     let number = || json!({"type": "integer", "minimum": 0});
@@ -172,16 +208,19 @@ fn schemas() -> Value {
     let texts = || json!({"type": "object", "additionalProperties": {"type": "string"}});
     let patch = || json!({"type": "object", "additionalProperties": {"type": ["string", "null"]}});
     let status = || json!({"enum": ["starting", "up", "draining", "down"]});
-    let object = |required: &[&str], properties: Value| {
-        json!({"type": "object", "required": required, "properties": properties})
-    };
+    let object = |required: &[&str], properties: Value| json!({"type": "object", "required": required, "properties": properties});
     let dated = |required: &[&str], properties: Value| {
         let own = json!({"type": "object", "required": required, "properties": properties});
         json!({"allOf": [reference("Dated"), own]})
     };
     let caller = || object(&[], json!({"who": text(), "from": text(), "client": text()}));
     let instance = || reference("Instance");
-    let overlay = || object(&["metadata", "reason"], json!({"metadata": patch(), "reason": text(), "time": number(), "caller": caller()}));
+    let overlay = || {
+        object(
+            &["metadata", "reason"],
+            json!({"metadata": patch(), "reason": text(), "time": number(), "caller": caller()}),
+        )
+    };
     let mut schemas = json!({
         "Name": {"type": "string", "minLength": 1, "maxLength": 255},
         "Duration": {"type": "string", "pattern": "^([0-9]+(h|m|s|ms|us|ns))+$", "examples": ["15s", "500ms", "1m30s"]},
@@ -268,10 +307,8 @@ mod tests {
                 described.push(format!("{} {path}", method.to_uppercase()));
             }
         }
-        let mut routed: Vec<String> = ROUTES
-            .iter()
-            .map(|route| format!("{} /{}", route.method, route.path.join("/")))
-            .collect();
+        let mut routed: Vec<String> =
+            ROUTES.iter().map(|route| format!("{} /{}", route.method, route.path.join("/"))).collect();
         described.sort();
         routed.sort();
         assert_eq!(described, routed);

@@ -50,10 +50,7 @@ pub(super) fn overlay(call: &Call<'_>) -> Answer {
         return Err(Problem::invalid("invalid_overlay", "metadata", message));
     }
     let caller = call.caller();
-    let (result, date) = call
-        .server
-        .hub
-        .apply(|registry, now| registry.overlay(&key, &patch, reason, &caller, now));
+    let (result, date) = call.server.hub.apply(|registry, now| registry.overlay(&key, &patch, reason, &caller, now));
     let shown = result.map_err(|error| Problem::from(error).dated(date))?;
     changed(call, date, "changed", shown)
 }
@@ -67,9 +64,10 @@ pub(super) fn clear_overlay(call: &Call<'_>) -> Answer {
     };
     let reason = checked(message.reason)?;
     let caller = call.caller();
-    let (result, date) = call.server.hub.apply(|registry, now| {
-        registry.clear_overlay(&key, message.keys.as_deref(), reason, &caller, now)
-    });
+    let (result, date) = call
+        .server
+        .hub
+        .apply(|registry, now| registry.clear_overlay(&key, message.keys.as_deref(), reason, &caller, now));
     let shown = result.map_err(|error| Problem::from(error).dated(date))?;
     changed(call, date, "changed", shown)
 }
@@ -81,10 +79,7 @@ pub(super) fn evict(call: &Call<'_>) -> Answer {
     let reason = required(message.reason)?;
     let block_for = message.block_for.map(|Span(span)| span);
     let caller = call.caller();
-    let (result, date) = call
-        .server
-        .hub
-        .apply(|registry, now| registry.evict(&key, reason, block_for, &caller, now));
+    let (result, date) = call.server.hub.apply(|registry, now| registry.evict(&key, reason, block_for, &caller, now));
     let went = result.map_err(|error| Problem::from(error).dated(date))?;
     changed(call, date, "evicted", went)
 }

@@ -7,9 +7,7 @@ use std::time::Duration;
 use http::StatusCode;
 use periplus_core::catalog::Compacted;
 use periplus_core::error::LimitReached;
-use periplus_core::{
-    InstanceError, LeaseError, NameError, OperatorError, RegisterError, UpdateError, WatchError,
-};
+use periplus_core::{InstanceError, LeaseError, NameError, OperatorError, RegisterError, UpdateError, WatchError};
 
 use super::hub::Date;
 
@@ -46,11 +44,7 @@ impl Deref for Problem {
 }
 
 impl Problem {
-    pub(super) fn new(
-        status: StatusCode,
-        code: &'static str,
-        message: impl Into<Cow<'static, str>>,
-    ) -> Self {
+    pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
         Self(Box::new(Details {
             status,
             code,
@@ -115,9 +109,8 @@ impl Problem {
 
     /// Memory runs out, and this is what can be done without.
     pub(super) fn overloaded(what: &'static str) -> Self {
-        let message = format!(
-            "memory is nearly used up, so {what} are refused for now: try again later, or raise limits.memory"
-        );
+        let message =
+            format!("memory is nearly used up, so {what} are refused for now: try again later, or raise limits.memory");
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", message).with_retry(RETRY_LATER)
     }
 }
@@ -129,11 +122,7 @@ impl From<NameError> for Problem {
             "service" => "invalid_service",
             _ => "invalid_id",
         };
-        let field = if error.field() == "namespace" {
-            "ns"
-        } else {
-            error.field()
-        };
+        let field = if error.field() == "namespace" { "ns" } else { error.field() };
         Self::invalid(code, field, error.to_string())
     }
 }
@@ -147,9 +136,7 @@ impl From<InstanceError> for Problem {
             }
             InstanceError::EmptyKey => Self::invalid("invalid_metadata", "metadata", message),
             InstanceError::Limit { field, limit, .. } if field == "instance" => {
-                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message)
-                    .with_field("instance")
-                    .with_limit(limit)
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message).with_field("instance").with_limit(limit)
             }
             InstanceError::Limit { field, limit, .. } => {
                 let code = invalid_code(&field);
@@ -164,10 +151,7 @@ impl From<InstanceError> for Problem {
 
 /// The code of a field that is wrong, by the field's first word.
 pub(super) fn invalid_code(field: &str) -> &'static str {
-    let word = field
-        .split(['.', '[', ' '])
-        .find(|word| !matches!(*word, "key" | "of"))
-        .unwrap_or("");
+    let word = field.split(['.', '[', ' ']).find(|word| !matches!(*word, "key" | "of")).unwrap_or("");
     match word {
         "version" => "invalid_version",
         "metadata" => "invalid_metadata",
@@ -205,9 +189,7 @@ impl From<LimitReached> for Problem {
         };
         let message =
             format!("the registry has reached its limit of {value} {limit}: deregister some, or raise the limit");
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message)
-            .with_limit(value)
-            .with_retry(RETRY_LATER)
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message).with_limit(value).with_retry(RETRY_LATER)
     }
 }
 
@@ -223,14 +205,11 @@ impl From<RegisterError> for Problem {
         let conflict = |code| Self::new(StatusCode::CONFLICT, code, message.clone());
         match error {
             RegisterError::Blocked { remaining, .. } => {
-                Self::new(StatusCode::LOCKED, "blocked", message.clone())
-                    .with_retry(seconds(remaining))
+                Self::new(StatusCode::LOCKED, "blocked", message.clone()).with_retry(seconds(remaining))
             }
             RegisterError::Ended => Self::new(StatusCode::GONE, "ended", message.clone()),
-            RegisterError::Generation { limit, .. } => {
-                Self::invalid("invalid_reclaim", "reclaim", message.clone())
-                    .with_limit(usize::try_from(limit).unwrap_or(usize::MAX))
-            }
+            RegisterError::Generation { limit, .. } => Self::invalid("invalid_reclaim", "reclaim", message.clone())
+                .with_limit(usize::try_from(limit).unwrap_or(usize::MAX)),
             RegisterError::Instance(error) => error.into(),
             RegisterError::Limit(reached) => reached.into(),
             RegisterError::OperationReused { .. } => conflict("operation_reused"),
@@ -263,13 +242,9 @@ impl From<OperatorError> for Problem {
             OperatorError::NotFound => Self::not_found(message),
             OperatorError::Instance(error) => error.into(),
             OperatorError::Limit(reached) => reached.into(),
-            OperatorError::MetadataOnly => {
-                Self::invalid("invalid_metadata", "metadata", message)
-            }
-            OperatorError::BlockTooLong { limit, .. } => {
-                Self::invalid("invalid_block_for", "block_for", message)
-                    .with_limit(usize::try_from(limit.as_secs()).unwrap_or(usize::MAX))
-            }
+            OperatorError::MetadataOnly => Self::invalid("invalid_metadata", "metadata", message),
+            OperatorError::BlockTooLong { limit, .. } => Self::invalid("invalid_block_for", "block_for", message)
+                .with_limit(usize::try_from(limit.as_secs()).unwrap_or(usize::MAX)),
             _ => Self::new(StatusCode::CONFLICT, "refused", message),
         }
     }
@@ -279,14 +254,10 @@ impl From<WatchError> for Problem {
     fn from(error: WatchError) -> Self {
         let message = error.to_string();
         match error {
-            WatchError::Watches { limit } => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "limit_watches", message)
-                    .with_limit(limit)
-                    .with_retry(RETRY_LATER)
-            }
-            WatchError::Selectors { limit, .. } => {
-                Self::invalid("invalid_watch", "watch", message).with_limit(limit)
-            }
+            WatchError::Watches { limit } => Self::new(StatusCode::SERVICE_UNAVAILABLE, "limit_watches", message)
+                .with_limit(limit)
+                .with_retry(RETRY_LATER),
+            WatchError::Selectors { limit, .. } => Self::invalid("invalid_watch", "watch", message).with_limit(limit),
             _ => Self::new(StatusCode::CONFLICT, "refused", message),
         }
     }

@@ -46,13 +46,10 @@ fn presentable(field: &'static str, name: &str) -> Result<(), Problem> {
         let message = format!("{field} begins or ends with white space: remove it");
         return Err(Problem::invalid(code, field, message));
     }
-    let hidden = |c: char| {
-        matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
-    };
+    let hidden =
+        |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
     if name.contains(hidden) {
-        let message = format!(
-            "{field} has invisible characters or text direction overrides: remove them"
-        );
+        let message = format!("{field} has invisible characters or text direction overrides: remove them");
         return Err(Problem::invalid(code, field, message));
     }
     Ok(())
@@ -97,10 +94,7 @@ impl<'a> Query<'a> {
     }
 
     /// Every value of a key, decoded.
-    pub(super) fn all(
-        self,
-        key: &'static str,
-    ) -> impl Iterator<Item = Result<Cow<'a, str>, Problem>> {
+    pub(super) fn all(self, key: &'static str) -> impl Iterator<Item = Result<Cow<'a, str>, Problem>> {
         self.0
             .split('&')
             .filter_map(move |pair| {
@@ -141,11 +135,7 @@ impl<'a> Query<'a> {
     pub(super) fn limit(self, default: usize, most: usize) -> Result<usize, Problem> {
         match self.number("limit")? {
             None => Ok(default),
-            Some(0) => Err(Problem::invalid(
-                "invalid_query",
-                "limit",
-                "limit is 0: ask for one at least",
-            )),
+            Some(0) => Err(Problem::invalid("invalid_query", "limit", "limit is 0: ask for one at least")),
             Some(n) => Ok(usize::try_from(n).unwrap_or(usize::MAX).min(most)),
         }
     }

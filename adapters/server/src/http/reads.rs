@@ -40,7 +40,8 @@ pub(super) fn list(call: &Call<'_>) -> Answer {
         let service = catalog.service(&key.namespace, &key.service);
         let count = service.as_ref().map_or(0, ServiceSummary::instances);
         let whole = after.is_empty() && count <= limit;
-        if whole && let Some(it) = &service
+        if whole
+            && let Some(it) = &service
             && let Some(written) = server.shared.lists.get(&it.key, it.revision)
         {
             return (service, false, Listing::Written(written));
@@ -153,11 +154,7 @@ pub(super) fn services(call: &Call<'_>) -> Answer {
     let prefix = call.query.one("prefix")?.unwrap_or_default();
     let after = call.query.one("after")?.unwrap_or_default();
     let hub = &call.server.hub;
-    let (mut found, date) = hub.read(|registry| {
-        registry
-            .catalog()
-            .services(&namespace, &prefix, &after, limit + 1)
-    });
+    let (mut found, date) = hub.read(|registry| registry.catalog().services(&namespace, &prefix, &after, limit + 1));
     let more = found.len() > limit;
     found.truncate(limit);
     let mut out = answer::dated(hub.epoch(), date, found.len() * 128 + 64);

@@ -111,11 +111,7 @@ const SEGMENTS: usize = 6;
 
 /// Finds the route of a request. A `HEAD` is a `GET` whose body is not sent.
 pub(super) fn find<'a>(method: &Method, path: &'a str) -> Found<'a> {
-    let method = if *method == Method::HEAD {
-        &Method::GET
-    } else {
-        method
-    };
+    let method = if *method == Method::HEAD { &Method::GET } else { method };
     let Some(rest) = path.strip_prefix('/') else {
         return Found::Nothing;
     };
@@ -137,11 +133,7 @@ pub(super) fn find<'a>(method: &Method, path: &'a str) -> Found<'a> {
         return Found::Route(route, at, names);
     }
     let allowed: Vec<&str> = on_path().map(|(_, route, _)| route.method.as_str()).collect();
-    if allowed.is_empty() {
-        Found::Nothing
-    } else {
-        Found::OtherMethods(allowed.join(", "))
-    }
+    if allowed.is_empty() { Found::Nothing } else { Found::OtherMethods(allowed.join(", ")) }
 }
 
 fn names<'a>(path: &[&str], segments: &[&'a str]) -> Option<[&'a str; 2]> {

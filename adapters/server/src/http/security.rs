@@ -8,8 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, CONTENT_ENCODING, CONTENT_TYPE, HOST,
-    ORIGIN, VARY,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, CONTENT_ENCODING, CONTENT_TYPE, HOST, ORIGIN, VARY,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
@@ -57,10 +56,7 @@ impl Doorkeeper {
     pub(super) fn admit(&self, head: &Parts) -> Result<Admitted, Problem> {
         let host = self.host(head)?;
         let Some(origin) = head.headers.get(ORIGIN) else {
-            return Ok(Admitted {
-                cors: None,
-                from_page: false,
-            });
+            return Ok(Admitted { cors: None, from_page: false });
         };
         let text = origin.to_str().unwrap_or("");
         if head.headers.get_all(ORIGIN).iter().count() == 1 {
@@ -68,33 +64,19 @@ impl Doorkeeper {
                 .iter()
                 .any(|scheme| text.strip_prefix(scheme).is_some_and(|it| it.eq_ignore_ascii_case(host)));
             if own {
-                return Ok(Admitted {
-                    cors: None,
-                    from_page: true,
-                });
+                return Ok(Admitted { cors: None, from_page: true });
             }
             if self.origins.iter().any(|it| it.eq_ignore_ascii_case(text)) {
-                return Ok(Admitted {
-                    cors: Some(origin.clone()),
-                    from_page: true,
-                });
+                return Ok(Admitted { cors: Some(origin.clone()), from_page: true });
             }
         }
-        let message = format!(
-            "pages of {text:?} may not speak to this registry: allow them with --cors-origin"
-        );
-        Err(Problem::new(
-            StatusCode::FORBIDDEN,
-            "origin_refused",
-            message,
-        ))
+        let message = format!("pages of {text:?} may not speak to this registry: allow them with --cors-origin");
+        Err(Problem::new(StatusCode::FORBIDDEN, "origin_refused", message))
     }
 
     /// By which name the server is called, if it may be.
     fn host<'a>(&self, head: &'a Parts) -> Result<&'a str, Problem> {
-        let refused = |message: String| {
-            Problem::new(StatusCode::FORBIDDEN, "host_refused", message)
-        };
+        let refused = |message: String| Problem::new(StatusCode::FORBIDDEN, "host_refused", message);
         let authority = head.uri.authority().map(|authority| authority.as_str());
         let mut headers = head.headers.get_all(HOST).iter();
         let header = headers.next().map(|host| host.to_str().unwrap_or(""));
@@ -109,21 +91,17 @@ impl Doorkeeper {
                 )));
             }
         }
-        authority.or(header).ok_or_else(|| {
-            refused("the request does not say whom it is for: send a Host header".into())
-        })
+        authority
+            .or(header)
+            .ok_or_else(|| refused("the request does not say whom it is for: send a Host header".into()))
     }
 
     fn knows(&self, host: &str) -> bool {
         let name = without_port(host);
-        let literal = name
-            .strip_prefix('[')
-            .and_then(|name| name.strip_suffix(']'));
+        let literal = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
         if let Ok(ip) = literal.unwrap_or(name).parse::<IpAddr>() {
             // An address is no name that somebody else could point here. It must still be one that is listened on.
-            return self.bound.is_unspecified()
-                || ip == self.bound
-                || (ip.is_loopback() && self.bound.is_loopback());
+            return self.bound.is_unspecified() || ip == self.bound || (ip.is_loopback() && self.bound.is_loopback());
         }
         let local = self.bound.is_loopback() || self.bound.is_unspecified();
         let name = name.strip_suffix('.').unwrap_or(name);
@@ -137,8 +115,7 @@ impl Doorkeeper {
 fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
         Some((name, port))
-            if port.bytes().all(|b| b.is_ascii_digit())
-                && (name.ends_with(']') || !name.contains(':')) =>
+            if port.bytes().all(|b| b.is_ascii_digit()) && (name.ends_with(']') || !name.contains(':')) =>
         {
             name
         }
@@ -163,9 +140,7 @@ pub(super) fn check_type(headers: &HeaderMap, from_page: bool) -> Result<(), Pro
     if kind.eq_ignore_ascii_case("application/json") {
         Ok(())
     } else {
-        Err(unsupported(
-            "a page's request must say that it is JSON: send content-type application/json",
-        ))
+        Err(unsupported("a page's request must say that it is JSON: send content-type application/json"))
     }
 }
 
@@ -173,14 +148,9 @@ pub(super) fn check_type(headers: &HeaderMap, from_page: bool) -> Result<(), Pro
 pub(super) fn preflight() -> Response<Body> {
     let mut response = answer::no_content();
     let headers = response.headers_mut();
-    headers.append(
-        ACCESS_CONTROL_ALLOW_METHODS,
-        HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE"),
-    );
-    headers.append(
-        ACCESS_CONTROL_ALLOW_HEADERS,
-        HeaderValue::from_static("content-type, last-event-id, periplus-caller"),
-    );
+    headers.append(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE"));
+    headers
+        .append(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("content-type, last-event-id, periplus-caller"));
     headers.append(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
     response
 }
@@ -194,10 +164,7 @@ pub(super) fn is_preflight(method: &Method, admitted: &Admitted) -> bool {
 pub(super) fn share(response: &mut Response<Body>, origin: HeaderValue) {
     let headers = response.headers_mut();
     headers.append(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-    headers.append(
-        ACCESS_CONTROL_EXPOSE_HEADERS,
-        HeaderValue::from_static("retry-after"),
-    );
+    headers.append(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("retry-after"));
     headers.append(VARY, HeaderValue::from_static("origin"));
 }
 
@@ -219,16 +186,15 @@ mod tests {
             request = request.header(ORIGIN, origin);
         }
         let (head, ()) = request.body(()).unwrap().into_parts();
-        keeper
-            .admit(&head)
-            .map(|admitted| admitted.cors.is_some())
-            .map_err(|problem| problem.code)
+        keeper.admit(&head).map(|admitted| admitted.cors.is_some()).map_err(|problem| problem.code)
     }
 
     #[test]
     fn the_server_is_called_by_its_address_or_a_name_it_is_known_by() {
         let local = "127.0.0.1:7171";
-        for host in ["127.0.0.1:7171", "localhost:7171", "LOCALHOST", "[::1]:1", "registry.example", "registry.example.:80"] {
+        for host in
+            ["127.0.0.1:7171", "localhost:7171", "LOCALHOST", "[::1]:1", "registry.example", "registry.example.:80"]
+        {
             assert_eq!(admit(local, Some(host), None), Ok(false), "{host}");
         }
         for host in [

@@ -59,11 +59,7 @@ impl Shared {
         encode::change(&mut out, change);
         let block = out.len();
         encode::id(&mut out, &self.epoch, change.revision);
-        let frame = Frame {
-            revision: change.revision,
-            whole: out.into(),
-            block,
-        };
+        let frame = Frame { revision: change.revision, whole: out.into(), block };
         self.metrics.frames_written.inc();
         changes[place] = Some(frame.clone());
         frame
@@ -111,11 +107,7 @@ impl ByService {
         }
         kept.bytes += bytes.len();
         let place = place(&service);
-        let slot = Slot {
-            service,
-            revision,
-            bytes,
-        };
+        let slot = Slot { service, revision, bytes };
         if let Some(old) = kept.slots[place].replace(slot) {
             kept.bytes -= old.bytes.len();
         }
@@ -134,10 +126,7 @@ mod tests {
     use periplus_core::{Namespace, ServiceName};
 
     fn service(name: &str) -> Arc<ServiceKey> {
-        Arc::new(ServiceKey::new(
-            Namespace::default(),
-            ServiceName::new(name).unwrap(),
-        ))
+        Arc::new(ServiceKey::new(Namespace::default(), ServiceName::new(name).unwrap()))
     }
 
     #[test]

@@ -65,8 +65,7 @@ pub(super) fn status(call: &Call<'_>) -> Answer {
         memory: Memory {
             charged: server.pressure.charged(),
             limit: server.config.limits.memory,
-            refused: ["none", "watches", "queries", "registrations"]
-                [usize::from(server.pressure.level().min(3))],
+            refused: ["none", "watches", "queries", "registrations"][usize::from(server.pressure.level().min(3))],
             resident: resident_bytes(),
         },
         alarms,
@@ -105,8 +104,7 @@ pub(super) fn metrics(call: &Call<'_>) -> Answer {
 fn exposition(server: &std::sync::Arc<Server>) -> Response<Body> {
     let mut text = String::with_capacity(16 << 10);
     let registry = Metrics::registry(server);
-    prometheus_client::encoding::text::encode(&mut text, &registry)
-        .expect("a string takes everything");
+    prometheus_client::encoding::text::encode(&mut text, &registry).expect("a string takes everything");
     let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
     answer::of_type(kind, text.into_bytes())
 }

@@ -37,20 +37,13 @@ pub(super) fn targets(call: &Call<'_>) -> Answer {
             }
         }
     });
-    let groups: Vec<Group> = instances
-        .iter()
-        .filter_map(|instance| group(&namespace, instance, scheme))
-        .collect();
+    let groups: Vec<Group> = instances.iter().filter_map(|instance| group(&namespace, instance, scheme)).collect();
     Ok(answer::json(plain(&groups)))
 }
 
 fn group(namespace: &str, instance: &Instance, scheme: &str) -> Option<Group> {
     let instance = instance.decode();
-    let targets: Vec<String> = instance
-        .endpoints
-        .iter()
-        .filter_map(|endpoint| target(endpoint, scheme))
-        .collect();
+    let targets: Vec<String> = instance.endpoints.iter().filter_map(|endpoint| target(endpoint, scheme)).collect();
     if targets.is_empty() {
         return None;
     }
@@ -64,12 +57,7 @@ fn group(namespace: &str, instance: &Instance, scheme: &str) -> Option<Group> {
         label("status", status.as_str()),
         ("__scheme__".into(), scheme.into()),
     ]);
-    labels.extend(
-        instance
-            .metadata
-            .iter()
-            .map(|(key, value)| label(&format!("metadata_{}", label_name(key)), value)),
-    );
+    labels.extend(instance.metadata.iter().map(|(key, value)| label(&format!("metadata_{}", label_name(key)), value)));
     Some(Group { targets, labels })
 }
 

@@ -57,11 +57,10 @@ pub(super) fn watch_many(call: &Call<'_>) -> Answer {
     let resumed = call.last_event_id()?.map(|id| cursor(id, "last-event-id"));
     let resumed = resumed.transpose()?;
     let selectors = message.watch.iter().enumerate().map(|(at, watched)| {
-        let (selector, since) = selector(watched)
-            .map_err(|problem| {
-                let field = problem.field.clone().unwrap_or_default();
-                problem.with_field(format!("watch[{at}].{field}"))
-            })?;
+        let (selector, since) = selector(watched).map_err(|problem| {
+            let field = problem.field.clone().unwrap_or_default();
+            problem.with_field(format!("watch[{at}].{field}"))
+        })?;
         Ok((selector, resumed.clone().or(since)))
     });
     let selectors = selectors.collect::<Result<Vec<_>, Problem>>()?;
@@ -72,9 +71,7 @@ fn selector(watched: &WatchedMessage) -> Result<(Selector, Option<Cursor>), Prob
     let namespace = query::namespace(watched.ns.as_deref())?;
     let since = watched.since.as_deref().map(|text| cursor(text, "since"));
     let selector = match (&watched.service, &watched.prefix) {
-        (Some(service), None) => {
-            Selector::Service(ServiceKey::new(namespace, query::service_name(service)?))
-        }
+        (Some(service), None) => Selector::Service(ServiceKey::new(namespace, query::service_name(service)?)),
         (None, Some(prefix)) => self::prefix(namespace, prefix),
         _ => {
             let message = "name a service or a prefix, one of them";
@@ -85,17 +82,12 @@ fn selector(watched: &WatchedMessage) -> Result<(Selector, Option<Cursor>), Prob
 }
 
 fn prefix(namespace: periplus_core::Namespace, prefix: &str) -> Selector {
-    Selector::Prefix {
-        namespace,
-        prefix: SmolStr::new(prefix),
-    }
+    Selector::Prefix { namespace, prefix: SmolStr::new(prefix) }
 }
 
 fn cursor(text: &str, field: &'static str) -> Result<Cursor, Problem> {
     text.parse()
-        .map_err(|error: periplus_core::set::CursorError| {
-            Problem::invalid("invalid_cursor", field, error.to_string())
-        })
+        .map_err(|error: periplus_core::set::CursorError| Problem::invalid("invalid_cursor", field, error.to_string()))
 }
 
 fn open(call: &Call<'_>, start: &WatchStart) -> Answer {
@@ -128,15 +120,7 @@ enum Phase {
 impl WatchBody {
     fn new(server: Arc<Server>, id: WatchId, bell: Arc<Bell>) -> Self {
         let silence = Box::pin(tokio::time::sleep(jittered(server.config.keep_alive, id)));
-        Self {
-            server,
-            id,
-            bell,
-            phase: Phase::Begun,
-            rest: Vec::new().into_iter(),
-            sent: Instant::now(),
-            silence,
-        }
+        Self { server, id, bell, phase: Phase::Begun, rest: Vec::new().into_iter(), sent: Instant::now(), silence }
     }
 
     /// The next piece of the stream, if there is one.
@@ -259,13 +243,7 @@ pub(super) fn bye(out: &mut Vec<u8>, number: u64) {
 
 /// A delivery as bytes. Small parts are copied together, large ones are shared.
 fn written(server: &Server, taken: &Taken) -> Vec<Bytes> {
-    let Delivery {
-        cursor,
-        from,
-        snapshots,
-        changes,
-        notices,
-    } = &taken.delivery;
+    let Delivery { cursor, from, snapshots, changes, notices } = &taken.delivery;
     let mut parts = Parts::default();
     let window = server.config.alarm.window;
     for notice in notices {
@@ -274,9 +252,7 @@ fn written(server: &Server, taken: &Taken) -> Vec<Bytes> {
     let mut open = false;
     for (snapshot, changed) in snapshots.iter().zip(&taken.changed) {
         parts.separate(&mut open);
-        let written = changed
-            .as_ref()
-            .and_then(|(service, revision)| server.shared.snapshots.get(service, *revision));
+        let written = changed.as_ref().and_then(|(service, revision)| server.shared.snapshots.get(service, *revision));
         let written = written.unwrap_or_else(|| {
             let bytes = encode::snapshot(&snapshot.selector, &snapshot.instances);
             if let Some((service, revision)) = changed {

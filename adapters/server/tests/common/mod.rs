@@ -4,7 +4,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -120,6 +120,15 @@ impl Running {
         self.stdout.find(text, |line| line.contains(text))
     }
 
+    /// The next lines of results, up to one that contains a text.
+    pub fn lines_to(&mut self, text: &str) -> Vec<String> {
+        let mut lines = Vec::new();
+        while lines.last().is_none_or(|line: &String| !line.contains(text)) {
+            lines.push(self.line());
+        }
+        lines
+    }
+
     /// The next remark that contains a text; those before it are skipped.
     pub fn remark(&mut self, text: &str) -> String {
         self.stderr.find(text, |line| line.contains(text))
@@ -200,6 +209,11 @@ impl Lines {
     }
 
     fn find(&mut self, what: &str, test: impl Fn(&str) -> bool) -> String {
+        self.find_or_end(what, test).unwrap_or_else(|| panic!("it ended; in vain waited for: {what}"))
+    }
+
+    /// `None` if the command ended first.
+    fn find_or_end(&mut self, what: &str, test: impl Fn(&str) -> bool) -> Option<String> {
         let deadline = Instant::now() + PATIENCE;
         let (lock, wake) = &*self.shared;
         let mut received = lock.lock().expect("nobody panics with it");
@@ -207,17 +221,20 @@ impl Lines {
             while let Some(line) = received.lines.get(self.next) {
                 self.next += 1;
                 if test(line) {
-                    return line.clone();
+                    return Some(line.clone());
                 }
             }
+            if received.ended {
+                return None;
+            }
             let left = deadline.saturating_duration_since(Instant::now());
-            assert!(!received.ended && !left.is_zero(), "in vain waited for: {what}");
+            assert!(!left.is_zero(), "in vain waited for: {what}");
             received = wake.wait_timeout(received, left).expect("nobody panics with it").0;
         }
     }
 
     fn all(&self) -> String {
-        let received = self.shared.0.lock().expect("nobody panics with it");
+        let received = self.shared.0.lock().unwrap_or_else(PoisonError::into_inner);
         received.lines.iter().map(|line| format!("{line}\n")).collect()
     }
 
@@ -248,18 +265,21 @@ impl Registry {
         registry
     }
 
-    /// Starts it again, with its memory gone.
+    /// Starts it again on the same port, with its memory gone.
     pub fn restart(&mut self) {
         self.kill();
         let listen = format!("127.0.0.1:{}", self.port);
         let mut arguments = vec!["serve", "--listen", &listen];
         arguments.extend(self.arguments.iter().map(String::as_str));
-        let mut server = start(&arguments);
-        let line = server.line_with("listening on http://127.0.0.1:");
-        let (_, port) = line.rsplit_once(':').expect("it was found");
+        // Another test may be calling from the port at the moment.
+        let (server, line) = eventually("the registry can listen", || {
+            let mut server = start(&arguments);
+            let line = server.stdout.find_or_end("where it listens", |line| line.starts_with("listening on"))?;
+            Some((server, line))
+        });
+        let (_, port) = line.rsplit_once(':').expect("an address has a port");
         self.port = port.parse().unwrap_or_else(|_| panic!("no port in {line:?}"));
         self.server = Some(server);
-        eventually("the registry answers", || (self.run(&["list"]).code == 0).then_some(()));
     }
 
     /// Ends it without a word.

@@ -24,6 +24,8 @@ struct Held {
     instance: ServiceInstance,
     /// The registry has said so since it started.
     confirmed: bool,
+    /// It was told that the registry has not.
+    missed: bool,
 }
 
 impl View {
@@ -33,7 +35,9 @@ impl View {
         match item {
             Item::Delivery(delivery) => self.on_delivery(delivery, &mut lines),
             Item::Notice { name, data } => self.on_notice(&name, &data, &mut lines),
-            Item::Skipped { .. } | Item::Stale { .. } | Item::Live => {}
+            // If it is warming, it says so first.
+            Item::Live => self.warming = false,
+            Item::Skipped { .. } | Item::Stale { .. } => {}
         }
         let clock = output::clock();
         lines.iter().map(|line| format!("{clock} {}", output::shown(line))).collect()
@@ -48,6 +52,9 @@ impl View {
         }
         if !covers.is_empty() {
             self.on_snapshot(&covers, snapshot, lines);
+        }
+        if !self.warming {
+            self.drop_unconfirmed(lines);
         }
         for change in changes {
             match change {
@@ -69,11 +76,11 @@ impl View {
         for instance in snapshot {
             self.put(instance, lines);
         }
-        if self.warming {
-            let waiting = self.held.iter().filter(|(_, held)| !held.confirmed);
-            lines.extend(waiting.map(|((service, id), _)| format!("? {service}/{id} has not come back yet")));
-        } else {
-            self.drop_unconfirmed(lines);
+        for ((service, id), held) in &mut self.held {
+            if self.warming && !held.confirmed {
+                held.missed = true;
+                lines.push(format!("? {service}/{id} has not come back yet"));
+            }
         }
     }
 
@@ -84,9 +91,10 @@ impl View {
             Some(held) if held.instance != instance => {
                 lines.push(format!("~ {service}/{id} {}", changes::difference(&held.instance, &instance)));
             }
+            Some(held) if held.missed => lines.push(format!("= {service}/{id} is back")),
             Some(_) => {}
         }
-        self.held.insert((service, id), Held { instance, confirmed: true });
+        self.held.insert((service, id), Held { instance, confirmed: true, missed: false });
     }
 
     fn on_notice(&mut self, name: &str, data: &Value, lines: &mut Vec<String>) {
@@ -172,8 +180,19 @@ mod tests {
             ["? web/a has not come back yet", "? web/b has not come back yet"]
         );
         let back = Delivery { changes: vec![Change::Put(instance("a", "1"))], ..Delivery::default() };
-        assert!(tell(&mut view, Item::Delivery(back)).is_empty());
+        assert_eq!(tell(&mut view, Item::Delivery(back)), ["= web/a is back"]);
         assert_eq!(tell(&mut view, notice("settled")), ["! the registry has settled", "- web/b is gone"]);
+    }
+
+    #[test]
+    fn a_registry_that_settled_while_nobody_listened_has_settled() {
+        let mut view = View::default();
+        tell(&mut view, snapshot(vec![instance("a", "1")]));
+        tell(&mut view, notice("warming"));
+        tell(&mut view, snapshot(vec![]));
+        assert!(tell(&mut view, Item::Live).is_empty());
+        let other = Delivery { changes: vec![Change::Put(instance("b", "1"))], ..Delivery::default() };
+        assert_eq!(tell(&mut view, Item::Delivery(other)), ["- web/a is gone", "+ web/b v1"]);
     }
 
     #[test]
