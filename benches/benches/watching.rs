@@ -24,7 +24,7 @@ fn measure<C: Contestant>(group: &mut BenchmarkGroup<'_, WallTime>, course: &Cou
     });
 
     let first = &course.entries[0];
-    let versions = [1, 2].map(|version| C::prepare(&entry(first.service.clone(), &first.id, version)));
+    let versions = [1, 2].map(|version| C::edit(&entry(first.service.clone(), &first.id, version)));
     let (mut watching, mut turn) = (1, 0);
     group.bench_function(BenchmarkId::new(C::NAME, "one change to 10 k watchers"), |bencher| {
         let (registry, granted) = &mut *state.borrow_mut();

@@ -45,7 +45,7 @@ fn tells_watchers<C: Contestant>() {
     assert!(registry.renew(&lease, 1));
     assert_eq!(registry.deliver(), 2, "{}: a renewal is no change", C::NAME);
     let changed = entry(watched.service.clone(), &watched.id, 77_777);
-    assert!(registry.change(&lease, &C::prepare(&changed), 2));
+    assert!(registry.change(&lease, &C::edit(&changed), 2));
     assert_eq!(registry.deliver(), 2, "{}: a change", C::NAME);
     registry.expire(2 * TTL);
     assert_eq!(registry.deliver(), 4, "{}: two removals", C::NAME);

@@ -37,6 +37,7 @@ use std::time::Instant;
 use anyhow::{Context as _, ensure};
 use periplus_core::{Epoch, InstanceLimits};
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 
 use crate::config::Config;
 use connection::Connections;
@@ -56,6 +57,8 @@ struct Server {
     doorkeeper: Doorkeeper,
     connections: Connections,
     stopping: AtomicBool,
+    /// Rings once, when the server begins to stop.
+    stopped: Notify,
     started: Instant,
 }
 
@@ -73,6 +76,7 @@ impl Server {
             doorkeeper: Doorkeeper::new(address, &config.allowed_hosts, &config.cors_origin),
             connections: Connections::default(),
             stopping: AtomicBool::new(false),
+            stopped: Notify::new(),
             started: Instant::now(),
             config,
         })
@@ -82,9 +86,18 @@ impl Server {
         self.stopping.load(Ordering::Acquire)
     }
 
+    /// Waits until the server stops.
+    async fn stopped(&self) {
+        let stopped = self.stopped.notified();
+        if !self.is_stopping() {
+            stopped.await;
+        }
+    }
+
     /// Tells everyone that the server stops: streams say goodbye, connections end after their request.
     fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
+        self.stopped.notify_waiters();
         self.hub.wake_all();
         self.connections.wake_all();
     }

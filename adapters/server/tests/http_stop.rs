@@ -47,6 +47,17 @@ fn a_request_under_way_is_answered_before_the_end() {
 }
 
 #[test]
+fn nobody_waits_for_a_connection_that_has_said_nothing() {
+    let mut server = Server::start_with(&["--shutdown-grace=1h"]);
+    let mut silent = Connection::open(&server.address);
+    // It was taken in before this one.
+    server.get("/healthz").json();
+    server.process.signal(Signal::SIGTERM);
+    assert!(silent.is_closed());
+    assert_eq!(server.process.end(), 0);
+}
+
+#[test]
 fn a_second_signal_ends_it_at_once() {
     let mut server = Server::start_with(&["--shutdown-grace=1h"]);
     let mut stuck = Connection::open(&server.address);

@@ -169,6 +169,17 @@ fn a_quiet_watch_gets_bookmarks() {
 }
 
 #[test]
+fn a_watch_is_not_taken_for_an_idle_connection() {
+    let server = Server::start_with(&["--limits-head-timeout=20ms", "--keep-alive=400ms"]);
+    let mut watch = server.watch("service=web");
+    watch.delivery();
+    // Idle connections are closed after a dozen times the time for a head.
+    for _ in 0..2 {
+        assert_eq!(watch.next().expect("it goes on").event, "");
+    }
+}
+
+#[test]
 fn a_mass_expiry_raises_the_alarm() {
     let server = Server::start_with(&["--alarm-minimum=3", "--alarm-share=50", "--alarm-window=10s"]);
     let mut watch = server.watch("service=web");

@@ -30,6 +30,7 @@ impl BTree {
 impl Contestant for BTree {
     const NAME: &'static str = "HashMap + BTreeMap";
     type Prepared = Request;
+    type Edit = Request;
     type Granted = u128;
     type Lease = KeyLease;
 
@@ -38,6 +39,10 @@ impl Contestant for BTree {
     }
 
     fn prepare(entry: &Entry) -> Request {
+        Request::new(entry)
+    }
+
+    fn edit(entry: &Entry) -> Request {
         Request::new(entry)
     }
 

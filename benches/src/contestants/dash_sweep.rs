@@ -20,6 +20,7 @@ pub struct DashSweep {
 impl Contestant for DashSweep {
     const NAME: &'static str = "DashMap + sweep";
     type Prepared = Request;
+    type Edit = Request;
     type Granted = u128;
     type Lease = KeyLease;
 
@@ -28,6 +29,10 @@ impl Contestant for DashSweep {
     }
 
     fn prepare(entry: &Entry) -> Request {
+        Request::new(entry)
+    }
+
+    fn edit(entry: &Entry) -> Request {
         Request::new(entry)
     }
 

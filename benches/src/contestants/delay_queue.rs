@@ -39,6 +39,7 @@ impl fmt::Debug for Delay {
 impl Contestant for Delay {
     const NAME: &'static str = "HashMap + DelayQueue";
     type Prepared = Request;
+    type Edit = Request;
     type Granted = u128;
     type Lease = KeyLease;
 
@@ -50,6 +51,10 @@ impl Contestant for Delay {
     }
 
     fn prepare(entry: &Entry) -> Request {
+        Request::new(entry)
+    }
+
+    fn edit(entry: &Entry) -> Request {
         Request::new(entry)
     }
 

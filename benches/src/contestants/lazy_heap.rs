@@ -20,6 +20,7 @@ pub struct LazyHeap {
 impl Contestant for LazyHeap {
     const NAME: &'static str = "HashMap + lazy heap";
     type Prepared = Request;
+    type Edit = Request;
     type Granted = u128;
     type Lease = KeyLease;
 
@@ -28,6 +29,10 @@ impl Contestant for LazyHeap {
     }
 
     fn prepare(entry: &Entry) -> Request {
+        Request::new(entry)
+    }
+
+    fn edit(entry: &Entry) -> Request {
         Request::new(entry)
     }
 

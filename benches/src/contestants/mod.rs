@@ -28,6 +28,8 @@ pub trait Contestant: Sized {
     const NAME: &'static str;
     /// An instance, made ready before the clock runs.
     type Prepared;
+    /// Another content for an instance, made ready before the clock runs.
+    type Edit;
     /// What a registration is answered with.
     type Granted;
     /// What a holder sends to renew.
@@ -38,6 +40,9 @@ pub trait Contestant: Sized {
 
     /// Makes an instance ready.
     fn prepare(entry: &Entry) -> Self::Prepared;
+
+    /// Makes another content ready.
+    fn edit(entry: &Entry) -> Self::Edit;
 
     /// Registers an instance for [`TTL`](crate::fleet::TTL).
     fn register(&mut self, instance: &Self::Prepared, now: Micros) -> Self::Granted;
@@ -57,7 +62,7 @@ pub trait Contestant: Sized {
 
     /// Gives the instance of a lease another content; `false` if the lease is not known.
     #[must_use]
-    fn change(&mut self, lease: &Self::Lease, instance: &Self::Prepared, now: Micros) -> bool;
+    fn change(&mut self, lease: &Self::Lease, edit: &Self::Edit, now: Micros) -> bool;
 
     /// Takes out what is due.
     fn expire(&mut self, now: Micros);

@@ -14,12 +14,11 @@ use periplus_core::{
 use super::Contestant;
 use crate::fleet::{Entry, Micros, TTL};
 
-/// An instance as the server has it once it has read a request.
+/// An instance as the server has it once it has read a request, and whose it is.
 #[derive(Debug)]
 pub struct Ready {
-    request: Register,
-    /// What makes another version of the instance look like this one.
-    patch: Patch,
+    instance: Instance,
+    holder: Incarnation,
 }
 
 /// `periplus_core`'s registry.
@@ -52,6 +51,10 @@ fn at(now: Micros) -> Instant {
     Instant::from_micros(now)
 }
 
+fn decoded(entry: &Entry) -> ServiceInstance {
+    ServiceInstance::from_json(&entry.json).expect("the fleet is made of instances")
+}
+
 impl Periplus {
     /// What happened goes to metrics and to people.
     fn drain_events(&mut self) {
@@ -64,6 +67,7 @@ impl Periplus {
 impl Contestant for Periplus {
     const NAME: &'static str = "Periplus";
     type Prepared = Ready;
+    type Edit = Patch;
     type Granted = Lease;
     type Lease = Lease;
 
@@ -74,20 +78,21 @@ impl Contestant for Periplus {
     }
 
     fn prepare(entry: &Entry) -> Ready {
-        let instance = ServiceInstance::from_json(&entry.json).expect("the fleet is made of instances");
-        let request = Register {
-            ttl: Some(Duration::from_micros(TTL)),
-            operation: Operation { incarnation: Incarnation(rand::random()), sequence: 1 },
-            ..Register::new(Instance::pack(&instance))
-        };
-        let patch =
-            Patch { metadata: instance.metadata.into_iter().map(|(k, v)| (k, Some(v))).collect(), ..Patch::new() };
-        Ready { request, patch }
+        Ready { instance: Instance::pack(&decoded(entry)), holder: Incarnation(rand::random()) }
     }
 
-    fn register(&mut self, instance: &Ready, now: Micros) -> Lease {
-        let registered = self.registry.register(instance.request.clone(), &self.caller, at(now));
-        registered.expect("the limits are wide").lease
+    fn edit(entry: &Entry) -> Patch {
+        let metadata = decoded(entry).metadata.into_iter();
+        Patch { metadata: metadata.map(|(key, value)| (key, Some(value))).collect(), ..Patch::new() }
+    }
+
+    fn register(&mut self, ready: &Ready, now: Micros) -> Lease {
+        let request = Register {
+            ttl: Some(Duration::from_micros(TTL)),
+            operation: Operation { incarnation: ready.holder, sequence: 1 },
+            ..Register::new(ready.instance.clone())
+        };
+        self.registry.register(request, &self.caller, at(now)).expect("the limits are wide").lease
     }
 
     fn lease(_entry: &Entry, lease: &Lease) -> Lease {
@@ -104,8 +109,8 @@ impl Contestant for Periplus {
         leases.len() - self.failed.len()
     }
 
-    fn change(&mut self, lease: &Lease, instance: &Ready, now: Micros) -> bool {
-        self.registry.update(lease, &instance.patch, None, &self.caller, at(now)) == Ok(true)
+    fn change(&mut self, lease: &Lease, patch: &Patch, now: Micros) -> bool {
+        self.registry.update(lease, patch, None, &self.caller, at(now)) == Ok(true)
     }
 
     fn expire(&mut self, now: Micros) {

@@ -5,6 +5,7 @@ use periplus_core::{InstanceId, ServiceInstance, ServiceName};
 use serde_json::Value;
 
 use super::args::{Connection, Format};
+use super::events::caller_in_words;
 use super::{changes, output};
 
 /// Show the instances of a service, or one of them
@@ -58,19 +59,23 @@ impl Get {
             ["id".into(), instance.id.to_string()],
             ["version".into(), instance.version.to_string()],
             ["status".into(), instance.status().to_string()],
+            ["weight".into(), instance.weight().map(|weight| weight.to_string()).unwrap_or_default()],
+            ["zone".into(), instance.zone().unwrap_or_default().to_owned()],
         ];
         rows.extend(instance.endpoints.iter().map(|endpoint| ["endpoint".into(), endpoint.as_str().to_owned()]));
-        rows.extend(instance.metadata.iter().map(|(key, value)| [format!("metadata {key}"), value.clone()]));
+        rows.push(["metadata".into(), changes::other_metadata(&instance)]);
         for key in ["ttl", "expires_in", "generation", "modified"] {
             let value = answer.get(key).or_else(|| answer["instance"].get(key));
             rows.extend(value.map(|value| [key.replace('_', " "), word(value)]));
         }
-        if let Some(overlay) = answer.get("overlay") {
-            rows.push(["overlay".into(), overlay.to_string()]);
-        }
         if let Some(own) = answer.get("registered") {
             let own: ServiceInstance = serde_json::from_value(own.clone())?;
-            rows.push(["overlay changes".into(), changes::difference(&own, &instance)]);
+            rows.push(["overlay".into(), changes::difference(&own, &instance)]);
+        }
+        if let Some(overlay) = answer.get("overlay") {
+            rows.push(["overlay reason".into(), overlay["reason"].as_str().unwrap_or_default().to_owned()]);
+            rows.push(["overlay by".into(), caller_in_words(&overlay["caller"])]);
+            rows.push(["overlay since".into(), overlay["time"].as_u64().map(output::time).unwrap_or_default()]);
         }
         rows.retain(|[_, value]| !value.is_empty());
         output::table(["FIELD", "VALUE"], rows)

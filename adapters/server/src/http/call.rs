@@ -63,14 +63,14 @@ pub(super) async fn answer(
     connection: Arc<Connection>,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
-    let _busy = connection.busy();
+    let busy = connection.busy();
     let (head, body) = request.into_parts();
     let server = connection.server();
     let admitted = match server.doorkeeper.admit(&head) {
         Ok(admitted) => admitted,
         Err(problem) => {
             server.metrics.on_refusal(None, problem.code);
-            return Ok(answer::refusal(server.hub.epoch(), &problem));
+            return Ok(answer::refusal(server.hub.epoch(), &problem).map(|body| body.of(busy)));
         }
     };
     let mut response = if security::is_preflight(&head.method, &admitted) {
@@ -81,7 +81,7 @@ pub(super) async fn answer(
     if let Some(origin) = admitted.cors {
         security::share(&mut response, origin);
     }
-    Ok(response)
+    Ok(response.map(|body| body.of(busy)))
 }
 
 async fn respond(connection: &Arc<Connection>, head: &Parts, body: Incoming, from_page: bool) -> Response<Body> {

@@ -49,10 +49,11 @@ pub(super) struct Connection {
     task: AtomicWaker,
 }
 
-/// A request under way, until it is dropped.
-pub(super) struct Busy<'a>(&'a Connection);
+/// A request under way, until it is dropped: with the body of its answer.
+#[derive(Debug)]
+pub(super) struct Busy(Arc<Connection>);
 
-impl Drop for Busy<'_> {
+impl Drop for Busy {
     fn drop(&mut self) {
         self.0.requests.fetch_sub(1, Ordering::Relaxed);
     }
@@ -79,10 +80,10 @@ impl Connection {
     }
 
     /// A request begins.
-    pub(super) fn busy(&self) -> Busy<'_> {
+    pub(super) fn busy(self: &Arc<Self>) -> Busy {
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.heard.store(false, Ordering::Relaxed);
-        Busy(self)
+        Busy(Arc::clone(self))
     }
 
     /// Who calls: made once, unless the name changes from request to request.
@@ -189,7 +190,11 @@ pub(super) async fn serve(server: Arc<Server>, stream: TcpStream, peer: SocketAd
     let at = server.connections.open(&connection);
     let _place = Place { server, at };
     let limits = &connection.server.config.limits;
-    let Ok(Ok(version)) = tokio::time::timeout(limits.head_timeout, version(&stream)).await else {
+    let version = tokio::select! {
+        version = tokio::time::timeout(limits.head_timeout, version(&stream)) => version,
+        () = connection.server.stopped() => return,
+    };
+    let Ok(Ok(version)) = version else {
         return;
     };
     let socket = Socket::new(stream, Arc::clone(&connection));

@@ -91,7 +91,7 @@ pub(super) fn events(call: &Call<'_>) -> Answer {
         // A number that was never given out is of another life of the server.
         let seen = resumed.filter(|&seen| seen <= latest.1);
         let body = EventsBody::new(Arc::clone(call.server), seen.unwrap_or(latest.0));
-        return Ok(answer::stream(Body::Events(Box::new(body))));
+        return Ok(answer::stream(Body::events(body)));
     }
     let events = call.server.hub.events(|ring| ring.after(back(ring), limit));
     let (_, date) = call.server.hub.read(|_| ());

@@ -62,9 +62,11 @@ pub(super) fn list(call: &Call<'_>) -> Answer {
         Listing::Found(found) => {
             server.metrics.lists_written.inc();
             let size: usize = found.iter().map(|(it, _)| encode::size_of(it) + 1).sum();
-            let mut out = Vec::with_capacity(size + 2);
+            let mut out = Vec::with_capacity(size + 3);
             let instances = found.iter().map(|(it, ttl_ms)| (it, *ttl_ms));
             encode::list(&mut out, &key.namespace, instances);
+            // The end of the answer goes with the list: one piece less to send.
+            out.push(b'}');
             if more {
                 next = found.last().map(|(it, _)| it.id().to_owned());
             }
@@ -85,7 +87,7 @@ pub(super) fn list(call: &Call<'_>) -> Answer {
         write_string(&mut out, &next);
     }
     answer::field(&mut out, "instances");
-    Ok(answer::json(Body::joined(out, written, b"}")))
+    Ok(answer::json(Body::joined(out, written)))
 }
 
 /// `GET …/instances/{id}`.

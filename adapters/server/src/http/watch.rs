@@ -93,7 +93,7 @@ fn cursor(text: &str, field: &'static str) -> Result<Cursor, Problem> {
 fn open(call: &Call<'_>, start: &WatchStart) -> Answer {
     let (id, bell) = call.server.hub.watch(start, &call.caller())?;
     let body = WatchBody::new(Arc::clone(call.server), id, bell);
-    Ok(answer::stream(Body::Watch(Box::new(body))))
+    Ok(answer::stream(Body::watch(body)))
 }
 
 /// The stream of one watch.

@@ -144,9 +144,10 @@ impl Running {
         kill(Pid::from_raw(pid), signal).expect("the process is there");
     }
 
-    /// Waits for the end and gives the exit code.
+    /// Waits for the end, and until all it said has been read, and gives the exit code.
     pub fn end(&mut self) -> i32 {
         let status = eventually("the end of the command", || self.child.try_wait().expect("it can be waited for"));
+        eventually("the end of its output", || (self.stdout.ended() && self.stderr.ended()).then_some(()));
         status.code().unwrap_or(-1)
     }
 
@@ -158,11 +159,6 @@ impl Running {
 
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("it can be waited for").is_none()
-    }
-
-    /// Closes the reading end of its results.
-    pub fn stop_reading(&mut self) {
-        self.stdout.stop();
     }
 }
 
@@ -186,7 +182,6 @@ struct Lines {
 struct Received {
     lines: Vec<String>,
     ended: bool,
-    stop: bool,
 }
 
 impl Lines {
@@ -198,9 +193,6 @@ impl Lines {
                 let mut received = writer.0.lock().expect("nobody panics with it");
                 received.lines.push(line);
                 writer.1.notify_all();
-                if received.stop {
-                    break;
-                }
             }
             writer.0.lock().expect("nobody panics with it").ended = true;
             writer.1.notify_all();
@@ -233,14 +225,13 @@ impl Lines {
         }
     }
 
+    fn ended(&self) -> bool {
+        self.shared.0.lock().expect("nobody panics with it").ended
+    }
+
     fn all(&self) -> String {
         let received = self.shared.0.lock().unwrap_or_else(PoisonError::into_inner);
         received.lines.iter().map(|line| format!("{line}\n")).collect()
-    }
-
-    /// Stops reading after the next line.
-    fn stop(&self) {
-        self.shared.0.lock().expect("nobody panics with it").stop = true;
     }
 }
 
@@ -285,11 +276,6 @@ impl Registry {
     /// Ends it without a word.
     pub fn kill(&mut self) {
         self.server = None;
-    }
-
-    /// The process.
-    pub fn server(&mut self) -> &mut Running {
-        self.server.as_mut().expect("the registry runs")
     }
 
     pub fn url(&self) -> String {
