@@ -16,18 +16,12 @@ pub(crate) struct Failure {
 impl Failure {
     /// Makes a failure with exit code 1.
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self {
-            code: 1,
-            message: message.into(),
-        }
+        Self { code: 1, message: message.into() }
     }
 
     /// Makes a failure with exit code 2: the command was called wrongly.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
-        Self {
-            code: 2,
-            message: message.into(),
-        }
+        Self { code: 2, message: message.into() }
     }
 
     /// Makes a failure that hands on the exit code of a program that ended with `status`.
@@ -35,10 +29,7 @@ impl Failure {
     /// A program that a signal ended has no exit code of its own and counts as 1.
     pub(crate) fn of_program(program: &str, status: ExitStatus) -> Self {
         let code = status.code().and_then(|code| u8::try_from(code).ok());
-        Self {
-            code: code.filter(|code| *code != 0).unwrap_or(1),
-            message: format!("{program} ended with {status}"),
-        }
+        Self { code: code.filter(|code| *code != 0).unwrap_or(1), message: format!("{program} ended with {status}") }
     }
 
     /// Adds a line that says what to do.

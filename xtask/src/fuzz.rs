@@ -36,32 +36,24 @@ pub(crate) fn run(arguments: &[String]) -> Result {
     }
 
     let mut command = shell::cargo("+nightly fuzz run -s none --fuzz-dir fuzz");
-    command
-        .args([target, &found, &committed])
-        .args(["--", &format!("-max_total_time={seconds}")]);
+    command.args([target, &found, &committed]).args(["--", &format!("-max_total_time={seconds}")]);
     shell::run(command).map_err(|failure| {
         failure
-            .with_hint(&format!(
-                "an input that it found is in fuzz/artifacts/{target}"
-            ))
-            .with_hint(&format!(
-                "once understood, move it to {committed}, named for what it was"
-            ))
+            .with_hint(&format!("an input that it found is in fuzz/artifacts/{target}"))
+            .with_hint(&format!("once understood, move it to {committed}, named for what it was"))
     })
 }
 
 fn usage(complaint: &str) -> Failure {
     let targets = targets().unwrap_or_default().join(", ");
-    Failure::usage(format!(
-        "{complaint}\n\nusage: cargo xtask fuzz TARGET [SECONDS]\ntargets: {targets}"
-    ))
+    Failure::usage(format!("{complaint}\n\nusage: cargo xtask fuzz TARGET [SECONDS]\ntargets: {targets}"))
 }
 
 /// The names of all fuzz targets, sorted.
 fn targets() -> Result<Vec<String>> {
     let folder = shell::root().join("fuzz/fuzz_targets");
-    let entries = fs::read_dir(&folder)
-        .map_err(|error| Failure::new(format!("could not list {}: {error}", folder.display())))?;
+    let entries =
+        fs::read_dir(&folder).map_err(|error| Failure::new(format!("could not list {}: {error}", folder.display())))?;
     let mut names: Vec<String> = entries
         .filter_map(|entry| {
             let file = entry.ok()?.file_name().into_string().ok()?;

@@ -59,8 +59,6 @@ fn dispatch(arguments: &[String]) -> Result {
             print!("{HELP}");
             Ok(())
         }
-        unknown => Err(Failure::usage(format!(
-            "there is no command `{unknown}`\n\n{HELP}"
-        ))),
+        unknown => Err(Failure::usage(format!("there is no command `{unknown}`\n\n{HELP}"))),
     }
 }

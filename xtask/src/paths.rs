@@ -20,10 +20,7 @@ pub(crate) fn check() -> Result {
     let files = shell::output(shell::command(list))?;
     let mut findings = Vec::new();
     let mut count = 0;
-    for file in files
-        .split_terminator('\0')
-        .filter(|file| KINDS.iter().any(|kind| file.ends_with(kind)))
-    {
+    for file in files.split_terminator('\0').filter(|file| KINDS.iter().any(|kind| file.ends_with(kind))) {
         let text = match fs::read_to_string(shell::root().join(file)) {
             Ok(text) => text,
             // Deleted, and git has not been told yet.
@@ -43,25 +40,18 @@ pub(crate) fn check() -> Result {
         return Ok(());
     }
     println!("{}", findings.join("\n"));
-    Err(Failure::new(format!(
-        "{} lines mention a path outside of the repository",
-        findings.len()
-    )))
+    Err(Failure::new(format!("{} lines mention a path outside of the repository", findings.len())))
 }
 
 /// The first path in `line` that leads out of the repository, for a file `depth` folders below its root.
 fn path_outside(line: &str, depth: usize) -> Option<&str> {
     let is_in_path = |c: char| c.is_alphanumeric() || "/._-+@~".contains(c);
-    line.split(|c| !is_in_path(c))
-        .find(|word| is_personal(word) || climbs_out(word, depth))
+    line.split(|c| !is_in_path(c)).find(|word| is_personal(word) || climbs_out(word, depth))
 }
 
 fn is_personal(word: &str) -> bool {
     // Three slashes are left of a `file:` URL; two are the start of a host's name.
-    let path = word
-        .strip_prefix("//")
-        .filter(|rest| rest.starts_with('/'))
-        .unwrap_or(word);
+    let path = word.strip_prefix("//").filter(|rest| rest.starts_with('/')).unwrap_or(word);
     let Some((folder, below)) = path.strip_prefix('/').and_then(|path| path.split_once('/')) else {
         return false;
     };
@@ -95,12 +85,7 @@ mod tests {
     #[test]
     fn a_personal_folder_is_outside_wherever_it_stands_in_the_line() {
         let path = absolute(&["home", "ann", "notes.md"]);
-        for line in [
-            format!("see {path}"),
-            format!("[notes]({path})"),
-            format!("x=`{path}`,"),
-            path.clone(),
-        ] {
+        for line in [format!("see {path}"), format!("[notes]({path})"), format!("x=`{path}`,"), path.clone()] {
             assert_eq!(path_outside(&line, 2), Some(path.as_str()), "{line}");
         }
         assert!(path_outside(&format!("file://{path}"), 0).is_some());
@@ -108,14 +93,7 @@ mod tests {
 
     #[test]
     fn routes_hosts_and_folders_of_the_system_are_not_outside() {
-        for line in [
-            "GET /v1/services",
-            "http://work/v1",
-            "/home",
-            "/usr/bin/env",
-            "core/root/tmp/x",
-            "a /tmp/ b",
-        ] {
+        for line in ["GET /v1/services", "http://work/v1", "/home", "/usr/bin/env", "core/root/tmp/x", "a /tmp/ b"] {
             assert_eq!(path_outside(line, 0), None, "{line}");
         }
     }

@@ -34,9 +34,7 @@ enum Notice {
 pub(crate) fn run(arguments: &[String]) -> Result {
     let options = Options::parse(arguments)?;
     options.check_address()?;
-    shell::run(shell::cargo(
-        "build --package periplus-server --bin periplus",
-    ))?;
+    shell::run(shell::cargo("build --package periplus-server --bin periplus"))?;
 
     let (notices, inbox) = mpsc::channel();
     let interrupts = notices.clone();
@@ -69,15 +67,10 @@ impl Options {
             [flag, address] if flag == "--listen" => address,
             [joined] if joined.starts_with("--listen=") => &joined["--listen=".len()..],
             _ => {
-                return Err(Failure::usage(
-                    "usage: cargo xtask run [--listen ADDRESS] [-- ARGS FOR PERIPLUS SERVE]",
-                ));
+                return Err(Failure::usage("usage: cargo xtask run [--listen ADDRESS] [-- ARGS FOR PERIPLUS SERVE]"));
             }
         };
-        Ok(Self {
-            listen: listen.to_owned(),
-            serve_arguments: after.to_vec(),
-        })
+        Ok(Self { listen: listen.to_owned(), serve_arguments: after.to_vec() })
     }
 
     /// Fails if nothing can listen at the address: better said now than after a build.
@@ -92,10 +85,7 @@ impl Options {
 
 fn start_registry(options: &Options, notices: Sender<Notice>) -> Result<Service> {
     let mut command = Command::new(shell::built_binary("periplus")?);
-    command
-        .args(["serve", "--listen", &options.listen])
-        .args(&options.serve_arguments)
-        .stdout(Stdio::piped());
+    command.args(["serve", "--listen", &options.listen]).args(&options.serve_arguments).stdout(Stdio::piped());
     let mut registry = Service::start("registry", command)?;
     let stdout = registry.take_stdout().expect("it is piped");
     thread::spawn(move || forward(stdout, io::stdout(), &notices));
@@ -135,11 +125,7 @@ fn supervise(services: &mut Vec<Service>, inbox: &Receiver<Notice>) -> Result {
 }
 
 /// Waits for the next notice. Fails if a service ends before it comes, or if it does not come in time.
-fn next_notice(
-    services: &mut [Service],
-    inbox: &Receiver<Notice>,
-    deadline: Option<Instant>,
-) -> Result<Notice> {
+fn next_notice(services: &mut [Service], inbox: &Receiver<Notice>, deadline: Option<Instant>) -> Result<Notice> {
     loop {
         match inbox.recv_timeout(GLANCE) {
             Ok(notice) => return Ok(notice),
@@ -167,15 +153,8 @@ fn next_notice(
 /// What there is to see and to try.
 fn introduction(address: &str) -> Result<String> {
     let binary = shell::built_binary("periplus")?;
-    let periplus = binary
-        .strip_prefix(shell::root())
-        .unwrap_or(&binary)
-        .display();
-    let registry = if address == DEFAULT_ADDRESS {
-        String::new()
-    } else {
-        format!(" --registry periplus://{address}")
-    };
+    let periplus = binary.strip_prefix(shell::root()).unwrap_or(&binary).display();
+    let registry = if address == DEFAULT_ADDRESS { String::new() } else { format!(" --registry periplus://{address}") };
     Ok(format!(
         "
 A registry is running with a demo fleet in it. Open http://{address}/v1/services, or try in another terminal:
@@ -198,10 +177,7 @@ mod tests {
     use super::*;
 
     fn parse(arguments: &[&str]) -> Result<Options> {
-        let arguments: Vec<String> = arguments
-            .iter()
-            .map(|&argument| argument.to_owned())
-            .collect();
+        let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
         Options::parse(&arguments)
     }
 
@@ -213,8 +189,7 @@ mod tests {
 
     #[test]
     fn what_follows_the_dashes_goes_to_the_server() {
-        let options = parse(&["--listen", "[::1]:0", "--", "--listen-backlog", "7"])
-            .expect("it is as documented");
+        let options = parse(&["--listen", "[::1]:0", "--", "--listen-backlog", "7"]).expect("it is as documented");
         assert_eq!(options.listen, "[::1]:0");
         assert_eq!(options.serve_arguments, ["--listen-backlog", "7"]);
     }
@@ -230,9 +205,7 @@ mod tests {
         let printed = "warming up\nlistening on http://[::1]:7171\nmore\n";
         let mut copied = Vec::new();
         forward(printed.as_bytes(), &mut copied, &sender);
-        assert!(
-            matches!(receiver.try_recv(), Ok(Notice::Listening(address)) if address == "[::1]:7171")
-        );
+        assert!(matches!(receiver.try_recv(), Ok(Notice::Listening(address)) if address == "[::1]:7171"));
         assert_eq!(copied, printed.as_bytes());
     }
 }

@@ -27,9 +27,7 @@ impl Service {
     pub(crate) fn start(name: &'static str, mut command: Command) -> Result<Self> {
         command.stdin(Stdio::null());
         leave_process_group(&mut command);
-        let child = command
-            .spawn()
-            .map_err(|error| Failure::new(format!("could not start the {name}: {error}")))?;
+        let child = command.spawn().map_err(|error| Failure::new(format!("could not start the {name}: {error}")))?;
         Ok(Self { name, child })
     }
 
@@ -45,9 +43,7 @@ impl Service {
 
     /// How the program ended; `None` while it runs.
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
-        self.child
-            .try_wait()
-            .expect("a child that nobody else waits for can be waited for")
+        self.child.try_wait().expect("a child that nobody else waits for can be waited for")
     }
 
     /// Asks the program to stop, and waits until it has. Kills it when it takes too long, or when `hurry` says so.

@@ -29,9 +29,7 @@ pub(crate) fn ensure_rust_component(component: &str, subcommand: &str) -> Result
 
 /// Makes sure that there is the Rust toolchain `name`, beside the one in use.
 pub(crate) fn ensure_rust_toolchain(name: &str) -> Result {
-    if shell::succeeds(shell::command(&format!(
-        "rustup run {name} rustc --version"
-    ))) {
+    if shell::succeeds(shell::command(&format!("rustup run {name} rustc --version"))) {
         return Ok(());
     }
     eprintln!("there is no toolchain {name}: installing it");
@@ -69,11 +67,8 @@ fn rustup(arguments: &str) -> Result {
     if shell::is_in_path("rustup") {
         shell::run(shell::command(&format!("rustup {arguments}")))
     } else {
-        Err(
-            Failure::new("there is no rustup to install it with").with_hint(
-                "install it by the means by which you installed Rust, or see https://rustup.rs",
-            ),
-        )
+        Err(Failure::new("there is no rustup to install it with")
+            .with_hint("install it by the means by which you installed Rust, or see https://rustup.rs"))
     }
 }
 

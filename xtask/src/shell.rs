@@ -9,9 +9,7 @@ use crate::failure::{Failure, Result};
 
 /// The root of the workspace.
 pub(crate) fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("the package lies in a folder of the workspace")
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in a folder of the workspace")
 }
 
 /// A command line, to be run in the root of the workspace.
@@ -44,14 +42,8 @@ pub(crate) fn cargo(line: &str) -> Command {
 pub(crate) fn run(mut command: Command) -> Result {
     eprintln!("$ {}", line(&command));
     let program = command.get_program().to_string_lossy().into_owned();
-    let status = command
-        .status()
-        .map_err(|error| Failure::new(format!("could not start {program}: {error}")))?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(Failure::of_program(&program, status))
-    }
+    let status = command.status().map_err(|error| Failure::new(format!("could not start {program}: {error}")))?;
+    if status.success() { Ok(()) } else { Err(Failure::of_program(&program, status)) }
 }
 
 /// Whether the command can be started and succeeds. What it prints is dropped.
@@ -74,22 +66,20 @@ pub(crate) fn output(mut command: Command) -> Result<String> {
     if !output.status.success() {
         return Err(Failure::of_program(&program, output.status));
     }
-    String::from_utf8(output.stdout)
-        .map_err(|_| Failure::new(format!("{program} printed something that is not UTF-8")))
+    String::from_utf8(output.stdout).map_err(|_| Failure::new(format!("{program} printed something that is not UTF-8")))
 }
 
 /// Where cargo puts the binary `name` of the dev profile: beside the program that is running.
 pub(crate) fn built_binary(name: &str) -> Result<PathBuf> {
-    let this = env::current_exe()
-        .map_err(|error| Failure::new(format!("could not find the path of xtask: {error}")))?;
+    let this =
+        env::current_exe().map_err(|error| Failure::new(format!("could not find the path of xtask: {error}")))?;
     Ok(this.with_file_name(format!("{name}{EXE_SUFFIX}")))
 }
 
 /// Whether a program of this name can be found in `PATH`.
 pub(crate) fn is_in_path(program: &str) -> bool {
     let file = format!("{program}{EXE_SUFFIX}");
-    env::var_os("PATH")
-        .is_some_and(|path| env::split_paths(&path).any(|folder| folder.join(&file).is_file()))
+    env::var_os("PATH").is_some_and(|path| env::split_paths(&path).any(|folder| folder.join(&file).is_file()))
 }
 
 /// Splits arguments at the first `--` into those before it and those after it.
@@ -102,9 +92,8 @@ pub(crate) fn split_at_dashes(arguments: &[String]) -> (&[String], &[String]) {
 
 /// The command as one would type it in the root of the workspace.
 fn line(command: &Command) -> String {
-    let variables = command
-        .get_envs()
-        .filter_map(|(name, value)| Some(format!("{}={}", name.to_string_lossy(), quoted(value?))));
+    let variables =
+        command.get_envs().filter_map(|(name, value)| Some(format!("{}={}", name.to_string_lossy(), quoted(value?))));
     let program = [quoted(command.get_program())];
     let arguments = command.get_args().map(quoted);
     let words: Vec<String> = variables.chain(program).chain(arguments).collect();
@@ -128,14 +117,8 @@ mod tests {
     #[test]
     fn a_command_line_can_be_typed_as_it_is_printed() {
         let mut command = command("cargo test --bench *");
-        command
-            .arg("it's")
-            .env("RUSTDOCFLAGS", "-D warnings")
-            .env_remove("CARGO_PKG_NAME");
-        assert_eq!(
-            line(&command),
-            r"RUSTDOCFLAGS='-D warnings' cargo test --bench '*' 'it'\''s'"
-        );
+        command.arg("it's").env("RUSTDOCFLAGS", "-D warnings").env_remove("CARGO_PKG_NAME");
+        assert_eq!(line(&command), r"RUSTDOCFLAGS='-D warnings' cargo test --bench '*' 'it'\''s'");
     }
 
     #[test]

@@ -18,12 +18,7 @@ struct Step {
 }
 
 const STEPS: &[Step] = &[
-    Step {
-        name: "fmt",
-        about: "the code is formatted",
-        hint: "run: cargo fmt --all",
-        check: fmt,
-    },
+    Step { name: "fmt", about: "the code is formatted", hint: "run: cargo fmt --all", check: fmt },
     Step {
         name: "clippy",
         about: "compiler and clippy have nothing to say about any target",
@@ -96,10 +91,7 @@ pub(crate) fn run(arguments: &[String]) -> Result {
         println!("\n== {} == {}", step.name, step.about);
         let start = Instant::now();
         outcome = (step.check)().map_err(|failure| {
-            failure.with_hint(step.hint).with_hint(&format!(
-                "and go on with: cargo xtask test --from {}",
-                step.name
-            ))
+            failure.with_hint(step.hint).with_hint(&format!("and go on with: cargo xtask test --from {}", step.name))
         });
         let time = start.elapsed();
         times.push(time);
@@ -138,12 +130,7 @@ impl Selection {
             }
         }
         let chosen = |at: &usize| *at >= from && (only.is_empty() || only.contains(at));
-        Ok(Self::Steps(
-            (0..STEPS.len())
-                .filter(chosen)
-                .map(|at| &STEPS[at])
-                .collect(),
-        ))
+        Ok(Self::Steps((0..STEPS.len()).filter(chosen).map(|at| &STEPS[at]).collect()))
     }
 }
 
@@ -157,10 +144,7 @@ fn position(name: Option<&String>) -> Result<usize> {
 }
 
 fn list() -> String {
-    STEPS
-        .iter()
-        .map(|step| format!("{:<12}{}\n", step.name, step.about))
-        .collect()
+    STEPS.iter().map(|step| format!("{:<12}{}\n", step.name, step.about)).collect()
 }
 
 /// One line a step. All that have a time passed, unless `all_passed` says that the last of them did not.
@@ -195,8 +179,7 @@ fn clippy() -> Result {
 
 fn docs() -> Result {
     let mut doc = shell::cargo("doc --no-deps --document-private-items");
-    doc.args(["--package", "periplus-core", "--package", "periplus-server"])
-        .env("RUSTDOCFLAGS", "-Dwarnings");
+    doc.args(["--package", "periplus-core", "--package", "periplus-server"]).env("RUSTDOCFLAGS", "-Dwarnings");
     shell::run(doc)
 }
 
@@ -210,9 +193,7 @@ fn targets() -> Result {
 }
 
 fn core_tests() -> Result {
-    shell::run(shell::cargo(
-        "test --package periplus-core --features planted-faults",
-    ))
+    shell::run(shell::cargo("test --package periplus-core --features planted-faults"))
 }
 
 fn other_tests() -> Result {
@@ -230,9 +211,7 @@ fn fuzz_targets() -> Result {
 /// Without `--bench`, criterion runs each benchmark once and measures nothing. The packages are the same as for
 /// [`other_tests`], so that what was built for those is used again.
 fn benches() -> Result {
-    shell::run(shell::cargo(
-        "test --workspace --exclude periplus-core --bench *",
-    ))
+    shell::run(shell::cargo("test --workspace --exclude periplus-core --bench *"))
 }
 
 #[cfg(test)]
@@ -240,10 +219,7 @@ mod tests {
     use super::*;
 
     fn chosen(arguments: &[&str]) -> Vec<&'static str> {
-        let arguments: Vec<String> = arguments
-            .iter()
-            .map(|&argument| argument.to_owned())
-            .collect();
+        let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
         match Selection::parse(&arguments) {
             Ok(Selection::Steps(steps)) => steps.iter().map(|step| step.name).collect(),
             Ok(Selection::List) => panic!("asked for no list"),
@@ -258,10 +234,7 @@ mod tests {
 
     #[test]
     fn chosen_steps_run_in_their_own_order() {
-        assert_eq!(
-            chosen(&["--only", "docs", "--only", "fmt"]),
-            ["fmt", "docs"]
-        );
+        assert_eq!(chosen(&["--only", "docs", "--only", "fmt"]), ["fmt", "docs"]);
     }
 
     #[test]

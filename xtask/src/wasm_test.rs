@@ -21,15 +21,10 @@ pub(crate) fn run(arguments: &[String]) -> Result {
     setup::ensure_rust_target(TARGET)?;
     setup::ensure_debian_package("nodejs", "node")?;
 
-    shell::run(shell::cargo(
-        "build --package xtask --features wasm --bin wasm-test-runner",
-    ))?;
+    shell::run(shell::cargo("build --package xtask --features wasm --bin wasm-test-runner"))?;
     let mut tests = shell::cargo("test --package periplus-core --features planted-faults --tests");
     tests.args(["--target", TARGET]);
-    tests.args(extra).env(
-        "CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER",
-        shell::built_binary("wasm-test-runner")?,
-    );
+    tests.args(extra).env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", shell::built_binary("wasm-test-runner")?);
     shell::run(tests)
 }
 
