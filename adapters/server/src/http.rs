@@ -1,7 +1,7 @@
-//! The registry over HTTP: the machine of [`periplus_core::Registry`] behind a socket.
+//! The registry over HTTP: the machine of `periplus_core::Registry` behind a socket.
 //!
-//! One [`Hub`] owns the machine. Requests come in over HTTP/1.1 or HTTP/2 ([`connection`]), are let in, routed and
-//! taken in ([`call`]), give the machine one command or read from it, and are answered in JSON. A watch is a stream
+//! One `Hub` owns the machine. Requests come in over HTTP/1.1 or HTTP/2 (`connection`), are let in, routed and
+//! taken in (`call`), give the machine one command or read from it, and are answered in JSON. A watch is a stream
 //! that takes from the machine what it has not seen whenever its reader has room for it.
 
 mod answer;
