@@ -171,6 +171,41 @@ fn when_memory_runs_out_renewals_and_deregistrations_go_on() {
 }
 
 #[test]
+fn a_connection_that_is_used_is_not_taken_for_an_idle_or_a_stuck_one() {
+    let server = Server::start_with(&["--limits-head-timeout=20ms"]);
+    let mut connection = Connection::open(&server.address);
+    let until = Instant::now() + Duration::from_millis(800);
+    let head = format!("PUT {A} HTTP/1.1\r\nhost: {}\r\ncontent-length: 2\r\n\r\n", server.address);
+    while Instant::now() < until {
+        // Head and body come apart, and there are pauses.
+        connection.send(head.as_bytes());
+        std::thread::sleep(Duration::from_millis(2));
+        connection.send(b"{}");
+        connection.answer().ok();
+        std::thread::sleep(Duration::from_millis(15));
+    }
+    // One that is not used is closed in the end.
+    assert!(connection.is_closed());
+}
+
+#[test]
+fn answers_that_nobody_reads_are_not_held_for_ever() {
+    let server = Server::start_with(&["--limits-head-timeout=50ms"]);
+    let filler = "x".repeat(500);
+    let metadata: serde_json::Map<_, _> = (0..20).map(|at| (format!("k{at}"), json!(filler))).collect();
+    for id in 0..200 {
+        server.register("web", &id.to_string(), json!({"metadata": metadata}));
+    }
+    // Two megabytes a list: more than the sockets hold, sooner or later.
+    let mut deaf = Connection::open(&server.address);
+    let request = format!("GET /v1/services/web HTTP/1.1\r\nhost: {}\r\n\r\n", server.address);
+    for _ in 0..20 {
+        deaf.send(request.as_bytes());
+    }
+    eventually("the deaf one is cut off", || (server.get("/v1/status").ok()["connections"] == 1).then_some(()));
+}
+
+#[test]
 fn what_is_no_http_is_told_so_and_cut_off() {
     let server = Server::start();
     for nonsense in ["nonsense\r\n\r\n", "GET / HTTP/1.1\r\nno colon\r\n\r\n"] {

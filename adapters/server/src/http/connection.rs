@@ -30,6 +30,8 @@ const CALLER: &str = "periplus-caller";
 const CALLER_LIMIT: usize = 128;
 /// How many head times a connection may be idle between two requests.
 const IDLE_TURNS: u32 = 12;
+/// How many head times the other end may take nothing of what is there for it.
+const STALLED_TURNS: u32 = 6;
 /// How often the other end of an HTTP/2 connection is asked whether it is still there.
 const PING: Duration = Duration::from_secs(30);
 /// How much of a head or of answers that are not read is held for a connection.
@@ -45,6 +47,8 @@ pub(super) struct Connection {
     requests: AtomicU32,
     /// Something arrived that is no request yet.
     pub(super) heard: AtomicBool,
+    /// A request began since the watchdog last looked.
+    used: AtomicBool,
     /// The connection's task.
     task: AtomicWaker,
 }
@@ -56,6 +60,8 @@ pub(super) struct Busy(Arc<Connection>);
 impl Drop for Busy {
     fn drop(&mut self) {
         self.0.requests.fetch_sub(1, Ordering::Relaxed);
+        // The last that was heard was its body.
+        self.0.heard.store(false, Ordering::Relaxed);
     }
 }
 
@@ -67,6 +73,7 @@ impl Connection {
             caller: Mutex::new(None),
             requests: AtomicU32::new(0),
             heard: AtomicBool::new(false),
+            used: AtomicBool::new(false),
             task: AtomicWaker::new(),
         }
     }
@@ -83,6 +90,7 @@ impl Connection {
     pub(super) fn busy(self: &Arc<Self>) -> Busy {
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.heard.store(false, Ordering::Relaxed);
+        self.used.store(true, Ordering::Relaxed);
         Busy(Arc::clone(self))
     }
 
@@ -264,33 +272,38 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
                 cx.waker().wake_by_ref();
             }
         }
-        watchdog.as_mut().poll_bark(cx, connection).map(Ok)
+        watchdog.as_mut().poll_bark(cx, connection, outlet).map(Ok)
     })
     .await
 }
 
-/// Ends connections that do not say what they want: a head that does not come to its end in one to two turns, or
-/// silence for many turns.
+/// Ends connections that do not say what they want, or do not want what they asked for: a head that does not come to
+/// its end in one to two turns, silence for many turns, or answers that nobody reads for some turns. A watcher that was
+/// cut off so comes back with its cursor, if there still is one.
 struct Watchdog {
     turn: Duration,
     sleep: Pin<Box<Sleep>>,
     /// The last turn found the connection in the middle of a head.
     suspected: bool,
     idle: u32,
+    stalled: u32,
 }
 
 impl Watchdog {
     fn new(turn: Duration) -> Self {
-        Self { turn, sleep: Box::pin(tokio::time::sleep(turn)), suspected: false, idle: 0 }
+        Self { turn, sleep: Box::pin(tokio::time::sleep(turn)), suspected: false, idle: 0, stalled: 0 }
     }
 
-    fn poll_bark(self: Pin<&mut Self>, cx: &mut Context<'_>, connection: &Connection) -> Poll<()> {
+    fn poll_bark(self: Pin<&mut Self>, cx: &mut Context<'_>, connection: &Connection, outlet: &Outlet) -> Poll<()> {
         let this = self.get_mut();
         while this.sleep.as_mut().poll(cx).is_ready() {
             let busy = connection.requests.load(Ordering::Relaxed) > 0;
-            let partial = connection.heard.load(Ordering::Relaxed) && !busy;
-            this.idle = if busy { 0 } else { this.idle + 1 };
-            if (partial && std::mem::replace(&mut this.suspected, true)) || this.idle > IDLE_TURNS {
+            let used = connection.used.swap(false, Ordering::Relaxed) || busy;
+            let partial = connection.heard.load(Ordering::Relaxed) && !used;
+            this.idle = if used { 0 } else { this.idle + 1 };
+            this.stalled = if outlet.is_blocked() { this.stalled + 1 } else { 0 };
+            let stuck = partial && this.suspected;
+            if stuck || this.idle > IDLE_TURNS || this.stalled > STALLED_TURNS {
                 return Poll::Ready(());
             }
             this.suspected = partial;

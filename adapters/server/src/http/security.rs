@@ -24,7 +24,7 @@ pub(super) struct Doorkeeper {
     names: Vec<String>,
     origins: Vec<String>,
     /// How clients call this server nearly always.
-    usual: [String; 3],
+    usual: Vec<String>,
 }
 
 /// What is known of a request that was let in.
@@ -39,16 +39,16 @@ pub(super) struct Admitted {
 impl Doorkeeper {
     pub(super) fn new(address: SocketAddr, names: &[String], origins: &[String]) -> Self {
         let port = address.port();
-        let local = if address.ip().is_loopback() || address.ip().is_unspecified() {
-            format!("localhost:{port}")
+        let usual = if address.ip().is_loopback() || address.ip().is_unspecified() {
+            vec![address.to_string(), format!("localhost:{port}"), format!("127.0.0.1:{port}")]
         } else {
-            address.to_string()
+            vec![address.to_string()]
         };
         Self {
             bound: address.ip(),
             names: names.iter().map(|name| name.to_ascii_lowercase()).collect(),
             origins: origins.to_vec(),
-            usual: [address.to_string(), local, format!("127.0.0.1:{port}")],
+            usual,
         }
     }
 

@@ -35,12 +35,14 @@ struct Gathered {
     bytes: Vec<u8>,
     /// How many of them were sent.
     sent: usize,
+    /// The kernel took nothing when it was last asked, and has not called since.
+    blocked: bool,
 }
 
 impl Socket {
     pub(super) fn new(stream: TcpStream, connection: Arc<Connection>) -> Self {
         let (reader, writer) = stream.into_split();
-        let gathered = Gathered { writer, bytes: Vec::new(), sent: 0 };
+        let gathered = Gathered { writer, bytes: Vec::new(), sent: 0, blocked: false };
         Self { reader, outlet: Outlet(Arc::new(Mutex::new(gathered))), connection }
     }
 
@@ -55,6 +57,11 @@ impl Outlet {
         self.lock().poll_send(cx)
     }
 
+    /// Whether there is something to send and nothing is taken.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.lock().blocked
+    }
+
     fn lock(&self) -> MutexGuard<'_, Gathered> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -63,7 +70,9 @@ impl Outlet {
 impl Gathered {
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.sent < self.bytes.len() {
-            let count = ready!(Pin::new(&mut self.writer).poll_write(cx, &self.bytes[self.sent..]))?;
+            let polled = Pin::new(&mut self.writer).poll_write(cx, &self.bytes[self.sent..]);
+            self.blocked = polled.is_pending();
+            let count = ready!(polled)?;
             if count == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -103,7 +112,9 @@ impl AsyncWrite for Socket {
             gathered.bytes.extend_from_slice(buf);
             Poll::Ready(Ok(buf.len()))
         } else {
-            Pin::new(&mut gathered.writer).poll_write(cx, buf)
+            let polled = Pin::new(&mut gathered.writer).poll_write(cx, buf);
+            gathered.blocked = polled.is_pending();
+            polled
         }
     }
 
@@ -121,7 +132,9 @@ impl AsyncWrite for Socket {
             }
             Poll::Ready(Ok(count))
         } else {
-            Pin::new(&mut gathered.writer).poll_write_vectored(cx, bufs)
+            let polled = Pin::new(&mut gathered.writer).poll_write_vectored(cx, bufs);
+            gathered.blocked = polled.is_pending();
+            polled
         }
     }
 
