@@ -92,13 +92,16 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod backend;
 pub mod catalog;
+pub mod client;
 pub mod config;
 pub mod endpoint;
 pub mod error;
 pub mod event;
 mod expiry;
 pub mod fault;
+pub mod http;
 pub mod instance;
 pub mod json;
 pub mod lease;

@@ -1,0 +1,1 @@
+//! Periplus on async-std.

@@ -1,0 +1,1 @@
+//! HTTP for Periplus on any runtime that hyper can be given.

@@ -1,0 +1,1 @@
+//! Periplus in the browser.

@@ -1,0 +1,1 @@
+//! One client machine a protocol.
