@@ -45,6 +45,7 @@ use crate::time::Instant;
 pub use config::{ClientConfig, ClientLimits};
 
 mod config;
+pub mod subscription;
 
 /// A client of a registry, as a machine. See the [module](self) for the loop that drives it.
 ///
