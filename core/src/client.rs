@@ -50,6 +50,7 @@ pub(crate) mod calls;
 mod config;
 pub(crate) mod holding;
 pub(crate) mod link;
+pub mod subscription;
 pub mod url;
 
 /// A client of a registry, as a machine. See the [module](self) for the loop that drives it.

@@ -101,6 +101,30 @@ faults! {
     WarmingIgnored,
     /// A client takes a watch that ends in the middle of a delivery for a delivery.
     HalfDelivery,
+    /// An outage empties what a client shows.
+    StaleEmpties,
+    /// What a warming registry does not list is taken for gone.
+    UnconfirmedGoes,
+    /// What did not come back stays although the registry has settled.
+    SettlingForgotten,
+    /// A delivery that is older than what is held is applied.
+    OldDeliveryTaken,
+    /// A holder that was slow is not told of what went after it had changed.
+    CoalescingLosesRemoval,
+    /// A stream is resumed from where a former life of the client was.
+    CacheResumed,
+    /// A change goes to every prefix of its namespace.
+    PrefixLeaks,
+    /// What nobody asks for any more is followed for ever.
+    LingersForever,
+    /// A holder is not woken when only the provenance changed.
+    ProvenanceUntold,
+    /// What a held prefix covers starts with nothing.
+    CoveredUnseeded,
+    /// An instance that came back is not taken for confirmed.
+    PutConfirmsNothing,
+    /// An older snapshot of an epoch that was left is taken.
+    EpochsForgotten,
 }
 
 /// Which bugs are planted.

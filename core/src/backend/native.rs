@@ -87,13 +87,7 @@ impl Native {
     pub fn new(config: ClientConfig, seed: Seed, now: Instant) -> Self {
         assert!(!config.origins.is_empty(), "a client of a registry on a network needs an origin");
         let mut rng = Rng::new(seed);
-        let subscriptions = SubscriptionConfig {
-            linger: config.linger,
-            selectors: config.limits.selectors,
-            subscriptions: config.limits.subscriptions,
-            remember: config.remember,
-            faults: config.faults,
-        };
+        let subscriptions = SubscriptionConfig::from(&config);
         Self {
             incarnation: Incarnation(rng.next_u128()),
             rng,
@@ -368,7 +362,7 @@ impl Backend for Native {
     }
 
     fn poll_cache(&mut self) -> Option<Vec<u8>> {
-        self.subscriptions.poll_cache(self.now)
+        self.subscriptions.poll_cache()
     }
 
     fn poll_timeout(&self) -> Option<Instant> {

@@ -48,7 +48,8 @@ impl<T> Calls<T> {
     ) -> RequestId {
         self.last += 1;
         let id = RequestId(self.last);
-        self.open.insert(id, Call { what, sent: now, origin, head: None, body: BodyBuffer::new(self.body_limit), deadline });
+        self.open
+            .insert(id, Call { what, sent: now, origin, head: None, body: BodyBuffer::new(self.body_limit), deadline });
         self.deadlines.extend(deadline.map(|deadline| (deadline, id)));
         self.out.push_back(Transmit::Send(id, request));
         id

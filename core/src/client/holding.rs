@@ -72,6 +72,17 @@ pub(crate) enum Verdict {
     Refused(Problem),
 }
 
+/// What a registration is held by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Terms<L> {
+    /// What it takes to act for it.
+    pub(crate) lease: L,
+    /// Which holder of the id this is, if the registry counts them.
+    pub(crate) generation: Option<u64>,
+    /// How long it lives without a renewal.
+    pub(crate) ttl: Duration,
+}
+
 /// All registrations of a client.
 #[derive(Debug)]
 pub(crate) struct Holdings<L> {
@@ -549,17 +560,16 @@ impl<L> Holdings<L> {
 
     // Reports.
 
-    /// The registry has it. `sent` is when it was asked.
+    /// The registry has it.
     pub(crate) fn on_registered(
         &mut self,
         id: RegistrationId,
-        lease: L,
-        generation: Option<u64>,
-        ttl: Duration,
+        terms: Terms<L>,
         config: &ClientConfig,
         rng: &mut Rng,
         now: Instant,
     ) {
+        let Terms { lease, generation, ttl } = terms;
         let Some(holding) = self.entries.get_mut(&id) else {
             return;
         };

@@ -3,11 +3,11 @@
 use alloc::string::{String, ToString};
 use core::time::Duration;
 
-use smol_str::{SmolStr, ToSmolStr};
+use smol_str::ToSmolStr;
 
 use super::{Native, What};
 use crate::client::calls::Call;
-use crate::client::holding::{Verdict, Work};
+use crate::client::holding::{Terms, Verdict, Work};
 use crate::client::link::Fall;
 use crate::client::{Channel, ClientEvent, RegistrationId};
 use crate::fault::Fault;
@@ -55,10 +55,9 @@ impl Native {
     fn take(&mut self, work: &Work, number: u64, id: RequestId, call: &Call<What>, now: Instant) -> Answer {
         let result = match work {
             Work::Register(registration) => call.body.finish().map(|answer: RegisteredMessage| {
-                let Span(ttl) = answer.ttl;
-                let generation = Some(answer.generation);
-                let (config, rng) = (&self.config, &mut self.rng);
-                self.holdings.on_registered(*registration, answer.lease, generation, ttl, config, rng, now);
+                let RegisteredMessage { lease, generation, ttl: Span(ttl), .. } = answer;
+                let terms = Terms { lease, generation: Some(generation), ttl };
+                self.holdings.on_registered(*registration, terms, &self.config, &mut self.rng, now);
             }),
             Work::Update(registration) => call.body.finish().map(|_: Dated| {
                 self.holdings.on_updated(*registration, now);
@@ -183,6 +182,7 @@ fn is_passing(status: u16, code: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use smol_str::SmolStr;
     #[cfg(target_family = "wasm")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 

@@ -21,9 +21,7 @@ use crate::http::{Head, Method, RequestId};
 use crate::instance::ServiceInstance;
 use crate::name::{InstanceId, NameError, Namespace, ServiceKey, ServiceName};
 use crate::packed::Instance;
-use crate::protocol::{
-    AlarmMessage, PutMessage, RemoveMessage, SnapshotMessage, Span, WatchMessage, WatchedMessage,
-};
+use crate::protocol::{AlarmMessage, PutMessage, RemoveMessage, SnapshotMessage, Span, WatchMessage, WatchedMessage};
 use crate::set::{Cursor, Revision};
 use crate::time::Instant;
 
