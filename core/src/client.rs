@@ -42,8 +42,10 @@ use crate::protocol::Problem;
 use crate::set::{Change, Cursor};
 use crate::time::Instant;
 
+pub use advertise::{AdvertiseError, check_advertised, is_own};
 pub use config::{ClientConfig, ClientLimits};
 
+mod advertise;
 mod config;
 
 /// A client of a registry, as a machine. See the [module](self) for the loop that drives it.
