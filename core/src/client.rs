@@ -47,6 +47,7 @@ pub use config::{ClientConfig, ClientLimits};
 
 mod advertise;
 mod config;
+pub mod url;
 
 /// A client of a registry, as a machine. See the [module](self) for the loop that drives it.
 ///
