@@ -1,1 +1,5 @@
 //! One client machine a protocol.
+
+pub mod memory;
+
+pub use memory::Memory;
