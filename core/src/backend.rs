@@ -1,5 +1,4 @@
 //! One client machine a protocol.
 
 pub mod memory;
-
-pub use memory::Memory;
+pub mod native;
