@@ -10,6 +10,7 @@ use http::Response;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use periplus_core::http::{Failure, Request};
+use tokio::sync::oneshot;
 
 use crate::dial::{CONNECT_TIMEOUT, dial, within};
 use crate::exchange::Exchange;
@@ -20,7 +21,7 @@ use crate::pool::{IDLE_TIMEOUT, Pool, Sender};
 #[cfg(feature = "tls")]
 use crate::tls::{TlsConfig, TlsConnector};
 
-/// How long a kept connection may take to come to rest after its last answer.
+/// How long a connection may take to come to rest after its last answer, or to its end after an error.
 const REST: Duration = Duration::from_secs(1);
 
 /// How much of an answer is read ahead, and how long its head may be.
@@ -78,19 +79,24 @@ impl Client {
     async fn open(self, request: Request) -> Result<Opened, Failure> {
         let (origin, mut message) = translate(request).map_err(Failure::not_sent)?;
         loop {
-            let kept = self.kept(&origin).await;
-            let reused = kept.is_some();
-            let mut sender = match kept {
-                Some(sender) => sender,
-                None => self.connect(&origin).await.map_err(|error| Failure::not_sent(innermost(&error)))?,
+            let (mut sender, fresh) = match self.kept(&origin).await {
+                Some(sender) => (sender, None),
+                None => {
+                    let made = self.connect(&origin).await;
+                    let (sender, fate) = made.map_err(|error| Failure::not_sent(innermost(&error)))?;
+                    (sender, Some(fate))
+                }
             };
             match sender.try_send_request(message).await {
                 Ok(response) => return Ok(Opened { response, lease: Lease { client: self, origin, sender } }),
-                Err(mut failed) => match failed.take_message() {
-                    // It was closed meanwhile, and nothing was written.
-                    Some(returned) if reused => message = returned,
-                    Some(_) => return Err(Failure::not_sent(innermost(failed.error()))),
-                    None => return Err(Failure::unknown(innermost(failed.error()))),
+                Err(mut failed) => match (failed.take_message(), fresh) {
+                    // It was closed before anything was written.
+                    (Some(returned), None) => message = returned,
+                    (Some(_), Some(fate)) => {
+                        let fate = within(&*self.0.net, REST, fate).await.and_then(Result::ok);
+                        return Err(Failure::not_sent(fate.unwrap_or_else(|| innermost(failed.error()))));
+                    }
+                    (None, _) => return Err(Failure::unknown(innermost(failed.error()))),
                 },
             }
         }
@@ -106,7 +112,8 @@ impl Client {
         None
     }
 
-    async fn connect(&self, origin: &Origin) -> io::Result<Sender> {
+    /// A new connection, and what it ends of if it fails.
+    async fn connect(&self, origin: &Origin) -> io::Result<(Sender, oneshot::Receiver<String>)> {
         let Some(io) = within(&*self.0.net, CONNECT_TIMEOUT, self.secured(origin)).await else {
             let message = format!("no connection within {CONNECT_TIMEOUT:?}");
             return Err(io::Error::new(io::ErrorKind::TimedOut, message));
@@ -114,9 +121,13 @@ impl Client {
         let mut builder = http1::Builder::new();
         builder.max_buf_size(BUFFER);
         let (sender, connection) = builder.handshake(HyperIo(io?)).await.map_err(io::Error::other)?;
-        // Its error, if it ends with one, goes to the exchange.
-        self.0.net.spawn(Box::pin(async { drop(connection.await) }));
-        Ok(sender)
+        let (tell, fate) = oneshot::channel();
+        self.0.net.spawn(Box::pin(async {
+            if let Err(error) = connection.await {
+                let _ = tell.send(innermost(&error));
+            }
+        }));
+        Ok((sender, fate))
     }
 
     async fn secured(&self, origin: &Origin) -> io::Result<Box<dyn Io>> {

@@ -101,10 +101,8 @@ mod tests {
             let error = translate(request(url)).unwrap_err();
             assert!(error.contains(reason), "{url:?}: {error}");
         }
-        let header = |name: &str, value: &str| Request {
-            headers: vec![(name.into(), value.into())],
-            ..request("http://a/")
-        };
+        let header =
+            |name: &str, value: &str| Request { headers: vec![(name.into(), value.into())], ..request("http://a/") };
         assert!(translate(header("a b", "c")).unwrap_err().contains("header \"a b\""));
         assert!(translate(header("a", "b\nc")).unwrap_err().contains("header \"a\""));
     }
