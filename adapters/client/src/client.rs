@@ -74,7 +74,8 @@ impl Client {
     /// If this client has registered no such instance.
     pub async fn deregister(&self, instance: &ServiceInstance) -> Result<Deregistered, UpdateError> {
         let key = Key::new(self.namespace.clone(), instance.name.clone(), instance.id.clone());
-        let id = self.handle.shared.lock().by_key.get(&key).copied().ok_or(UpdateError::NotRegistered(key))?;
+        let shared = &self.handle.shared;
+        let id = shared.lock().find(key, shared.now())?;
         Ok(deregister(&self.handle, id).await)
     }
 

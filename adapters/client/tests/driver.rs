@@ -103,6 +103,7 @@ async fn an_observer_that_is_late_knows_what_it_missed() {
     for n in 0..2_000 {
         let registration = client.register(instance("web", &n.to_string())).await.unwrap();
         registration.close().await;
+        tokio::task::yield_now().await;
     }
     let mut seen = 0;
     while poll_once(&mut Box::pin(events.next())).await.is_ready() {
@@ -118,9 +119,21 @@ async fn news_of_the_network_makes_the_client_try_at_once() {
     let registration = client.register(instance("web", "a")).in_background().unwrap();
     tokio::time::sleep(Duration::from_secs(300)).await;
     let signal = client.online_signal();
-    let before = client.counters().requests;
+    let tried_within = async |span: Duration| {
+        let (before, until) = (client.counters().requests, tokio::time::Instant::now() + span);
+        while client.counters().requests == before {
+            if tokio::time::Instant::now() > until {
+                return false;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        true
+    };
+    // By now it waits 15 s at least after each attempt.
+    assert!(tried_within(Duration::from_secs(31)).await);
+    assert!(!tried_within(Duration::from_secs(10)).await);
     signal.notify();
-    eventually(|| client.counters().requests > before).await;
+    assert!(tried_within(Duration::from_secs(4)).await);
     drop((client, registration));
     tokio::time::sleep(Duration::from_secs(30)).await;
     signal.notify();

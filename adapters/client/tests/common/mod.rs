@@ -1,6 +1,6 @@
 //! A runtime for tests: tokio's timers and tasks, and no network.
 
-#![allow(dead_code, reason = "each test uses some of it")]
+#![allow(dead_code, unreachable_pub, reason = "each test uses some of it")]
 
 use std::future::Future;
 use std::pin::Pin;
