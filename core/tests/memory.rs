@@ -216,7 +216,7 @@ impl World {
         if let Some(update) = client.poll_update(follower.id) {
             assert_eq!(update.provenance, Provenance::Live);
             for change in update.changes {
-                let named = change.after().or(change.before()).unwrap();
+                let named = change.after().or_else(|| change.before()).unwrap();
                 let key = (named.service().to_owned(), named.id().to_owned());
                 assert_eq!(follower.told.get(&key), change.before(), "a change starts from what was told");
                 match change.after() {

@@ -77,15 +77,14 @@ async fn the_driver_ends_although_the_registry_is_down() {
 #[test]
 fn whoever_waits_is_let_go_when_the_runtime_ends() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    let (client, registration, mut watcher, neighbour) = runtime.block_on(async {
+    let (client, registration, mut watcher) = runtime.block_on(async {
         let (_, client) = open("memory:deserted");
         let registration = client.register(instance("web", "a")).await.unwrap();
         let mut watcher = client.watch("web").unwrap();
         watcher.next().await.unwrap();
         assert!(poll_once(&mut Box::pin(watcher.next())).await.is_pending());
-        (client, registration, watcher, ())
+        (client, registration, watcher)
     });
-    let () = neighbour;
     drop(runtime);
     let other = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     other.block_on(async {
