@@ -1,8 +1,5 @@
 //! The runtime: the browser.
 
-use std::fmt;
-use std::rc::Rc;
-
 use periplus::core::Instant;
 use periplus::core::http::Request;
 use periplus::driver::Driver;
@@ -17,28 +14,17 @@ use crate::storage;
 ///
 /// It counts the time that the machine sleeps, as far as a page can know of it. Requests are `fetch`es, timers are
 /// `setTimeout`s, and what is to be kept goes to `localStorage`, where there is one.
-#[derive(Clone)]
-pub struct Browser {
-    page: Rc<Page>,
-}
+///
+/// It is a name for the page or worker that it is used in, each of which has a clock of its own.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct Browser;
 
 impl Browser {
-    /// The page or worker that this is called in. The first call begins to listen to its events.
+    /// The page or worker that this is called in.
     #[must_use]
-    pub fn new() -> Self {
-        Self { page: Page::this() }
-    }
-}
-
-impl Default for Browser {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl fmt::Debug for Browser {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Browser").finish_non_exhaustive()
+    pub const fn new() -> Self {
+        Self
     }
 }
 
@@ -47,15 +33,15 @@ impl Runtime for Browser {
     type Exchange = Exchange;
 
     fn now(&self) -> Instant {
-        self.page.now()
+        Page::this().now()
     }
 
     fn sleep_until(&self, at: Instant) -> Sleep {
-        Sleep::new(Rc::clone(&self.page), at)
+        Sleep::new(Page::this(), at)
     }
 
     fn request(&self, request: Request) -> Exchange {
-        Exchange::new(Rc::clone(&self.page), &request)
+        Exchange::new(Page::this(), &request)
     }
 
     fn spawn(&self, driver: Driver<Self>) {
