@@ -82,7 +82,6 @@ async fn a_timer_counts_what_the_machine_slept() {
     poll_fn(|context| Poll::Ready(assert_eq!(timer.as_mut().poll(context), Poll::Pending))).await;
     // As if it slept from here.
     js_sys::eval("globalThis.awake = Date.now; Date.now = () => awake() + 3600000").unwrap();
-    assert!(browser.now() < start.saturating_add(hour), "it could be a clock that was set");
     js_sys::eval("dispatchEvent(new Event('online'))").unwrap();
     timer.await;
     assert!(browser.now() >= start.saturating_add(hour));
