@@ -10,6 +10,7 @@ mod watcher;
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use js_sys::Function;
 use periplus::Client;
@@ -23,6 +24,9 @@ pub use self::watcher::Watcher;
 
 #[wasm_bindgen(typescript_custom_section)]
 const TYPES: &str = include_str!("bindings/types.d.ts");
+
+/// What a registration lives without a renewal if it does not say: a hidden tab gets one timer a minute.
+const TTL: Duration = Duration::from_secs(180);
 
 thread_local! {
     /// The clients that were not closed yet.
@@ -72,7 +76,7 @@ pub async fn connect(
     url: &str,
     #[wasm_bindgen(unchecked_optional_param_type = "ConnectOptions")] options: JsValue,
 ) -> Result<Registry, JsValue> {
-    let mut client = crate::connect(url).await.map_err(|error| error.to_js())?;
+    let mut client = crate::connect(url).map_err(|error| error.to_js())?;
     if let Some(namespace) = property(&options, "namespace").as_string() {
         client = client.namespace(&namespace).map_err(|error| invalid(&error))?;
     }
@@ -96,11 +100,7 @@ impl Registry {
     ) -> Result<Registration, JsValue> {
         let (instance, ttl) = instance(&init)?;
         let (service, id) = (instance.name.to_string(), instance.id.to_string());
-        let mut register = self.client.register(instance);
-        if let Some(ttl) = ttl {
-            register = register.ttl(ttl);
-        }
-        let held = register.await.map_err(|error| error.to_js())?;
+        let held = self.client.register(instance).ttl(ttl.unwrap_or(TTL)).await.map_err(|error| error.to_js())?;
         self.open.hold(&held);
         Ok(Registration::new(held, service, id, Rc::clone(&self.open)))
     }
@@ -140,7 +140,7 @@ impl Registry {
     }
 
     /// The same client, working in another namespace.
-    pub fn namespace(&self, name: &str) -> Result<Registry, JsValue> {
+    pub fn namespace(&self, name: &str) -> Result<Self, JsValue> {
         let client = self.client.namespace(name).map_err(|error| invalid(&error))?;
         Ok(Self { client, open: Rc::clone(&self.open) })
     }

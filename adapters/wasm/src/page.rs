@@ -99,7 +99,7 @@ impl Page {
         self.on_wake.borrow_mut().push(Box::new(tell));
     }
 
-    /// Calls this when the page goes away for good.
+    /// Calls this when the page goes away for good, once.
     pub(crate) fn on_leave(&self, tell: impl Fn() + 'static) {
         self.on_leave.borrow_mut().push(Box::new(tell));
     }

@@ -10,7 +10,7 @@ use periplus::core::protocol::Span;
 use periplus::core::{Endpoint, InstanceId, ServiceName};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use wasm_bindgen::{JsCast as _, JsValue};
+use wasm_bindgen::JsValue;
 
 use super::error::error;
 

@@ -80,7 +80,7 @@ impl Watcher {
 
     /// The watcher itself.
     #[wasm_bindgen(js_name = "[Symbol.asyncIterator]")]
-    pub fn lists(&self) -> Watcher {
+    pub fn lists(&self) -> Self {
         Self { watch: Rc::clone(&self.watch) }
     }
 }
