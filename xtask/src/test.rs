@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::failure::{Failure, Result};
-use crate::{paths, setup, shell, wasm_test};
+use crate::{browser_test, paths, setup, shell, wasm_test};
 
 /// The targets that the core is built for beside the host: one without threads and files, one without anything.
 const CORE_TARGETS: [&str; 2] = ["wasm32-unknown-unknown", "thumbv7em-none-eabihf"];
@@ -54,6 +54,12 @@ const STEPS: &[Step] = &[
         about: "the core's tests once more, in wasm under Node",
         hint: "run the one that failed by: cargo xtask wasm-test -- --test FILE NAME",
         check: wasm_tests,
+    },
+    Step {
+        name: "browser",
+        about: "the browser's runtime and its examples, in a headless Chromium",
+        hint: "run one part by: cargo xtask browser-test --only runtime|story",
+        check: browser_tests,
     },
     Step {
         name: "fuzz",
@@ -202,6 +208,10 @@ fn other_tests() -> Result {
 
 fn wasm_tests() -> Result {
     wasm_test::run(&[])
+}
+
+fn browser_tests() -> Result {
+    browser_test::run(&[])
 }
 
 fn fuzz_targets() -> Result {

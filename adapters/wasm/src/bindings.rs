@@ -68,7 +68,7 @@ impl Open {
     }
 }
 
-/// Opens a client of a registry: "periplus://HOST:PORT", "http://HOST:PORT", or "memory:" for one inside this page.
+/// Opens a client of a registry: "periplus://HOST:PORT", "http://HOST:PORT" or "https://HOST:PORT".
 ///
 /// It does not wait for the registry.
 #[wasm_bindgen]
