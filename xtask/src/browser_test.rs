@@ -21,7 +21,9 @@ const GLANCE: Duration = Duration::from_millis(25);
 /// How long anything may take to come true in a browser on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-const PARTS: [(&str, fn() -> Result); 2] = [("runtime", runtime), ("story", story::run)];
+type Part = (&'static str, fn() -> Result);
+
+const PARTS: [Part; 2] = [("runtime", runtime), ("story", story::run)];
 
 /// The user wants to stop.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
