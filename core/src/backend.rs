@@ -1,1 +1,3 @@
 //! One client machine a protocol.
+
+pub mod native;

@@ -42,9 +42,16 @@ use crate::protocol::Problem;
 use crate::set::{Change, Cursor};
 use crate::time::Instant;
 
+pub use backoff::Backoff;
 pub use config::{ClientConfig, ClientLimits};
 
+mod backoff;
+pub(crate) mod calls;
 mod config;
+pub(crate) mod holding;
+pub(crate) mod link;
+pub mod subscription;
+pub mod url;
 
 /// A client of a registry, as a machine. See the [module](self) for the loop that drives it.
 ///
@@ -230,6 +237,8 @@ pub enum RegistrationState {
     Registered,
     /// It was registered and is not for sure any more. It is being made again.
     Lost(Loss),
+    /// It is being taken out.
+    Deregistering,
     /// Another holder has the id. Final.
     Superseded,
     /// The registry refuses it, and would do so again. Final.

@@ -71,6 +71,60 @@ faults! {
     BlockForgotten,
     /// Restoring counts the time that the registry was away.
     RestoreKeepsDeadlines,
+    /// A client counts a renewal from when it was acknowledged instead of from when it was sent.
+    CoverFromAnswer,
+    /// A client believes in its registration although no renewal is acknowledged.
+    LapseForgotten,
+    /// A client forgets at its deregistration that a registration without an answer may have taken effect.
+    DoubtForgotten,
+    /// A client that closes lets a registration follow its deregistration.
+    RegistersAfterClose,
+    /// A client that was superseded registers again.
+    SupersededTriesAgain,
+    /// A client does not try again after a failed registration.
+    RetryForgotten,
+    /// A client changes what it registers under the sequence it has used.
+    SequenceReused,
+    /// A client retries at once instead of backing off.
+    NoBackoff,
+    /// A client comes back at once after the loss of a live connection.
+    NoSpread,
+    /// A client renews once for every tick that it missed.
+    TicksReplayed,
+    /// A client takes any answer to a renewal for the one to its own.
+    NumberIgnored,
+    /// A client does not notice that a watch has gone silent.
+    SilenceForgotten,
+    /// A client does not say that a watch is lost.
+    StaleNotTold,
+    /// A client takes what a warming registry does not list for gone.
+    WarmingIgnored,
+    /// A client takes a watch that ends in the middle of a delivery for a delivery.
+    HalfDelivery,
+    /// An outage empties what a client shows.
+    StaleEmpties,
+    /// What a warming registry does not list is taken for gone.
+    UnconfirmedGoes,
+    /// What did not come back stays although the registry has settled.
+    SettlingForgotten,
+    /// A delivery that is older than what is held is applied.
+    OldDeliveryTaken,
+    /// A holder that was slow is not told of what went after it had changed.
+    CoalescingLosesRemoval,
+    /// A stream is resumed from where a former life of the client was.
+    CacheResumed,
+    /// A change goes to every prefix of its namespace.
+    PrefixLeaks,
+    /// What nobody asks for any more is followed for ever.
+    LingersForever,
+    /// A holder is not woken when only the provenance changed.
+    ProvenanceUntold,
+    /// What a held prefix covers starts with nothing.
+    CoveredUnseeded,
+    /// An instance that came back is not taken for confirmed.
+    PutConfirmsNothing,
+    /// An older snapshot of an epoch that was left is taken.
+    EpochsForgotten,
 }
 
 /// Which bugs are planted.

@@ -12,6 +12,12 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
+pub mod body;
+pub mod lines;
+pub mod origin;
+pub mod sse;
+pub mod target;
+
 /// Names a request within one machine. Never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

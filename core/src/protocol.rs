@@ -377,6 +377,61 @@ impl WatchedMessage {
     }
 }
 
+// The events of a watch.
+
+/// The data of a `snapshot` event: so many of the next `put` events are all there is of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotMessage {
+    /// The service, if it is of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<SmolStr>,
+    /// The prefix, if it is of all services that begin so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<SmolStr>,
+    /// How many instances there are.
+    pub count: usize,
+    /// The namespace, if it is not the default one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<SmolStr>,
+}
+
+/// What the data of a `put` event says beside the instance.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PutMessage {
+    /// How long the instance lives without a renewal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<Span>,
+    /// The namespace, if it is not the default one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<SmolStr>,
+}
+
+/// The data of a `remove` event.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoveMessage {
+    /// The service.
+    pub name: SmolStr,
+    /// The instance's id.
+    pub id: SmolStr,
+    /// Why it went: `expired`, `deregistered`, …
+    #[serde(default)]
+    pub cause: SmolStr,
+    /// The namespace, if it is not the default one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<SmolStr>,
+}
+
+/// The data of an `alarm` event.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlarmMessage {
+    /// The namespace.
+    pub namespace: SmolStr,
+    /// How many instances have expired.
+    pub expired: u64,
+    /// Of how many.
+    pub of: u64,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

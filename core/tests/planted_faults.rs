@@ -12,6 +12,9 @@ use periplus_core::fault::{Fault, Faults};
 /// Runs that are tried for each bug before it counts as missed; the budget of every CI run.
 const BUDGET: u64 = 4_000;
 
+/// The bugs of the registry. Those that follow are of clients, and have their tests elsewhere.
+const FAULTS: &[Fault] = Fault::ALL.split_at(Fault::RestoreKeepsDeadlines as usize + 1).0;
+
 /// A small generator of runs, the same ones everywhere.
 fn ops(seed: u64) -> (u8, Vec<Op>) {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
@@ -31,7 +34,7 @@ fn every_planted_bug_is_caught() {
     panic::set_hook(Box::new(|_| {}));
     let mut missed = vec![];
     let mut slowest = (0, None);
-    for &fault in Fault::ALL {
+    for &fault in FAULTS {
         let caught = (0..BUDGET).find(|&seed| {
             let (variant, ops) = ops(seed);
             panic::catch_unwind(AssertUnwindSafe(|| run(variant, Faults::only(fault), &ops))).is_err()
@@ -43,7 +46,7 @@ fn every_planted_bug_is_caught() {
         }
     }
     drop(panic::take_hook());
-    println!("{} planted bugs; the slowest to be caught: {slowest:?}", Fault::ALL.len());
+    println!("{} planted bugs; the slowest to be caught: {slowest:?}", FAULTS.len());
     assert!(missed.is_empty(), "not caught in {BUDGET} runs: {missed:?}");
 }
 

@@ -44,16 +44,18 @@ impl Selector {
     /// Whether it names the service.
     #[must_use]
     pub fn contains(&self, service: &ServiceKey) -> bool {
+        self.names(&service.namespace, &service.service)
+    }
+
+    pub(crate) fn names(&self, namespace: &Namespace, service: &str) -> bool {
         match self {
-            Self::Service(key) => key == service,
-            Self::Prefix { namespace, prefix } => {
-                *namespace == service.namespace && service.service.starts_with(prefix.as_str())
-            }
+            Self::Service(key) => key.namespace == *namespace && key.service.as_str() == service,
+            Self::Prefix { namespace: ns, prefix } => ns == namespace && service.starts_with(prefix.as_str()),
         }
     }
 
     /// Whether everything that the other names is named by this one too.
-    fn covers(&self, other: &Self) -> bool {
+    pub(crate) fn covers(&self, other: &Self) -> bool {
         match (self, other) {
             (_, Self::Service(key)) => self.contains(key),
             (Self::Prefix { namespace, prefix }, Self::Prefix { namespace: ns, prefix: longer }) => {

@@ -1,0 +1,653 @@
+//! What is followed: the part of every client that holds sets, whatever the registry speaks.
+//!
+//! An *interest* is one [`Selector`] that somebody follows. A *subscription* is one holder's place in an interest: many
+//! share one set. The backend hears the registry and says what it heard; [`Subscriptions`] decides what that means.
+//!
+//! # States and inputs
+//!
+//! An interest is in one of five states. Its [`Provenance`] says which; `Stale` is *cached* until the first snapshot of
+//! this life of the client, and *stale* after it.
+//!
+//! | Input | unknown | cached | live | unconfirmed | stale |
+//! |---|---|---|---|---|---|
+//! | snapshot, settled | live: replaces | live: replaces | replaces | live: replaces | live: replaces |
+//! | snapshot, warming, same epoch | – | unconfirmed: adds | unconfirmed: replaces | replaces the confirmed | unconfirmed: replaces the confirmed |
+//! | snapshot, warming, other epoch | unconfirmed: adds | unconfirmed: adds | unconfirmed: adds | adds | unconfirmed: adds |
+//! | snapshot older than what was shown in its epoch | refused | refused | refused | refused | refused |
+//! | delivery, newer | nothing | nothing | applied | applied | live or unconfirmed: applied |
+//! | delivery, where it is | nothing | nothing | heard | heard | live or unconfirmed |
+//! | delivery, older or of another epoch | nothing | nothing | nothing | nothing | nothing |
+//! | [`settled`](Subscriptions::settled) | nothing | nothing | what is due goes | live: what is due goes | live: what is due goes |
+//! | [`live`](Subscriptions::live) | nothing | nothing | heard | heard | live or unconfirmed |
+//! | [`stale`](Subscriptions::stale) | nothing | nothing | stale | stale | nothing |
+//! | an unconfirmed one is due | – | – | it goes, if the registry has settled | nothing | nothing |
+//!
+//! *Adds*: what is listed is there and confirmed; what is not listed stays, unconfirmed, and goes at the earliest its
+//! ttl later, once the registry has settled. *Heard*: live, or unconfirmed if the registry is warming. A delivery that is
+//! not warming says that the registry has settled.
+//!
+//! A snapshot that an interest refuses is refused for all, and so is the rest of the delivery.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+use core::cmp::Ordering;
+use core::time::Duration;
+
+use super::{CommandError, Provenance, SubscriptionId, Update, View};
+use crate::catalog::Selector;
+use crate::fault::{Fault, Faults};
+use crate::name::{InstanceId, ServiceKey};
+use crate::packed::Instance;
+use crate::set::Cursor;
+use crate::time::Instant;
+use interest::{Edit, Held, Interest};
+use place::Place;
+
+pub use cache::CacheError;
+
+mod cache;
+mod interest;
+mod place;
+
+/// How long changes are gathered before the sets are written anew.
+const CACHE_DELAY: Duration = Duration::from_secs(2);
+
+/// Names an interest within one client. Never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InterestId(pub u64);
+
+/// How subscriptions behave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SubscriptionConfig {
+    /// How long something is followed after the last who asked.
+    pub linger: Duration,
+    /// The most interests.
+    pub selectors: usize,
+    /// The most subscriptions.
+    pub subscriptions: usize,
+    /// Whether [`Subscriptions::poll_cache`] gives the sets when they have changed.
+    pub remember: bool,
+    /// Planted bugs, for tests of the tests.
+    pub faults: Faults,
+}
+
+impl From<&super::ClientConfig> for SubscriptionConfig {
+    fn from(config: &super::ClientConfig) -> Self {
+        Self {
+            linger: config.linger,
+            selectors: config.limits.selectors,
+            subscriptions: config.limits.subscriptions,
+            remember: config.remember,
+            faults: config.faults,
+        }
+    }
+}
+
+/// What one stream follows: what it was opened with, and all that this covers.
+///
+/// Whatever the registry says on a stream is about this and nothing else. Make one when a stream is opened, and keep it
+/// as long as the stream.
+#[derive(Clone, Debug, Default)]
+pub struct Following {
+    selectors: Vec<Selector>,
+    /// The interests that are covered, ascending, as of a version of the set of interests.
+    interests: Vec<InterestId>,
+    version: Option<u64>,
+}
+
+impl Following {
+    /// A stream that was opened with these selectors.
+    #[must_use]
+    pub const fn new(selectors: Vec<Selector>) -> Self {
+        Self { selectors, interests: Vec::new(), version: None }
+    }
+
+    /// What it was opened with.
+    #[must_use]
+    pub fn selectors(&self) -> &[Selector] {
+        &self.selectors
+    }
+}
+
+/// What a stream says at once, up to one place in the registry's history.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Delivery {
+    /// The place; `None` if the registry has no such thing.
+    pub cursor: Option<Cursor>,
+    /// What is told from scratch: what is not listed is not there.
+    pub snapshots: Vec<(Selector, Vec<Listed>)>,
+    /// What changed of the rest, oldest first.
+    pub changes: Vec<(ServiceKey, Told)>,
+    /// Whether what is not listed may be there all the same.
+    pub warming: bool,
+}
+
+/// An instance of a snapshot, and its ttl if that is known.
+pub type Listed = (Instance, Option<Duration>);
+
+/// A change as a stream says it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// The instance is there, and so it looks; with its ttl, if that is known.
+    Put(Instance, Option<Duration>),
+    /// The instance is not there.
+    Remove(InstanceId),
+}
+
+/// A snapshot is older than what was shown of the same epoch: the stream comes from a registry that lags, or has lost
+/// history without saying so. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the registry is at {given}, but {seen} was seen before: wait for it, or ask another one")]
+pub struct OlderSnapshot {
+    /// What was shown.
+    pub seen: Cursor,
+    /// What the snapshot is of.
+    pub given: Cursor,
+}
+
+/// What happened so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SubscriptionCounters {
+    /// Snapshots taken.
+    pub snapshots: u64,
+    /// Deliveries taken.
+    pub deliveries: u64,
+    /// Changes of sets.
+    pub changes: u64,
+    /// Times that an interest became stale.
+    pub stale: u64,
+}
+
+/// All that a client follows. See the [module](self) for what each input does.
+///
+/// Memory is bounded by the sets, and by two states of each instance a subscription. Time that runs backwards stands
+/// still.
+#[derive(Debug)]
+pub struct Subscriptions {
+    config: SubscriptionConfig,
+    now: Instant,
+    interests: BTreeMap<InterestId, Interest>,
+    by_selector: BTreeMap<Selector, InterestId>,
+    /// Those that are prefixes.
+    wide: BTreeSet<InterestId>,
+    places: BTreeMap<SubscriptionId, Place>,
+    ready: BTreeSet<SubscriptionId>,
+    /// When an interest wants to be looked at.
+    alarms: BTreeSet<(Instant, InterestId)>,
+    last_interest: u64,
+    last_subscription: u64,
+    /// Rises with every interest that comes or goes.
+    version: u64,
+    /// Whether the backend should follow other things than when it asked last.
+    changed: bool,
+    /// What was known in a former life of the client; dropped when the registry is heard.
+    cached: Vec<Interest>,
+    /// When the sets are to be written; `Some(None)`: as soon as they are asked for.
+    save: Option<Option<Instant>>,
+    counters: SubscriptionCounters,
+}
+
+impl Subscriptions {
+    /// Nothing is followed.
+    #[must_use]
+    pub const fn new(config: SubscriptionConfig) -> Self {
+        Self {
+            config,
+            now: Instant::from_micros(0),
+            interests: BTreeMap::new(),
+            by_selector: BTreeMap::new(),
+            wide: BTreeSet::new(),
+            places: BTreeMap::new(),
+            ready: BTreeSet::new(),
+            alarms: BTreeSet::new(),
+            last_interest: 0,
+            last_subscription: 0,
+            version: 0,
+            changed: false,
+            cached: Vec::new(),
+            save: None,
+            counters: SubscriptionCounters { snapshots: 0, deliveries: 0, changes: 0, stale: 0 },
+        }
+    }
+
+    // Commands.
+
+    /// Follows something. What is followed already, or covered by it, is known at once. O(log n), and O(instances) for a
+    /// new interest that is covered.
+    ///
+    /// An interest that nobody asks for makes room for a new one.
+    ///
+    /// # Errors
+    /// [`CommandError::Limit`] if there are too many subscriptions or interests; nothing was changed.
+    pub fn watch(&mut self, selector: &Selector, now: Instant) -> Result<SubscriptionId, CommandError> {
+        self.clock(now);
+        let limit = self.config.subscriptions;
+        if self.places.len() >= limit {
+            return Err(CommandError::Limit { what: "subscriptions", limit });
+        }
+        let id = match self.by_selector.get(selector) {
+            Some(id) => *id,
+            None => self.begin(selector)?,
+        };
+        self.last_subscription += 1;
+        let subscription = SubscriptionId(self.last_subscription);
+        let interest = self.interests.get_mut(&id).expect("it is followed");
+        interest.subscribers.insert(subscription);
+        interest.lingers = None;
+        self.places.insert(subscription, Place::new(id));
+        self.ready.insert(subscription);
+        self.rearm(id);
+        Ok(subscription)
+    }
+
+    /// Ends a subscription; one that is unknown is ended already. What it followed lingers. O(log n).
+    pub fn unwatch(&mut self, id: SubscriptionId, now: Instant) {
+        self.clock(now);
+        let Some(place) = self.places.remove(&id) else { return };
+        self.ready.remove(&id);
+        let interest = self.interests.get_mut(&place.interest).expect("it is followed while somebody asks");
+        interest.subscribers.remove(&id);
+        if interest.subscribers.is_empty() {
+            interest.lingers = Some(self.now.saturating_add(self.config.linger));
+            self.rearm(place.interest);
+        }
+    }
+
+    fn begin(&mut self, selector: &Selector) -> Result<InterestId, CommandError> {
+        let limit = self.config.selectors;
+        let full = self.interests.len() >= limit;
+        let lingering = self.interests.iter().filter_map(|(id, interest)| Some((interest.lingers?, *id)));
+        let spare = if full { lingering.min() } else { None };
+        if full && spare.is_none() {
+            return Err(CommandError::Limit { what: "services and prefixes", limit });
+        }
+        let mut interest = Interest::new(selector.clone());
+        // What a registry is not asked for again must come from one that it has told.
+        let held = self.cached.iter().chain(self.wide.iter().map(|id| &self.interests[id]));
+        let covering = held.filter(|wide| wide.is_known() && wide.selector.covers(selector));
+        let seed = covering.max_by_key(|wide| wide.based);
+        if let Some(wide) = seed.filter(|_| !self.config.faults.has(Fault::CoveredUnseeded)) {
+            interest.seed(wide);
+        }
+        if let Some((_, spare)) = spare {
+            self.end(spare);
+        }
+        self.last_interest += 1;
+        let id = InterestId(self.last_interest);
+        self.changed |= !self.is_covered(selector);
+        self.version += 1;
+        self.by_selector.insert(selector.clone(), id);
+        if matches!(selector, Selector::Prefix { .. }) {
+            self.wide.insert(id);
+        }
+        self.interests.insert(id, interest);
+        Ok(id)
+    }
+
+    fn end(&mut self, id: InterestId) {
+        let interest = self.interests.remove(&id).expect("it is ended once");
+        if let Some(at) = interest.alarm {
+            self.alarms.remove(&(at, id));
+        }
+        self.by_selector.remove(&interest.selector);
+        self.wide.remove(&id);
+        self.version += 1;
+        self.changed |= !self.is_covered(&interest.selector);
+    }
+
+    /// Whether another interest covers it, so that a registry need not be asked for it.
+    fn is_covered(&self, selector: &Selector) -> bool {
+        let others = self.wide.iter().map(|id| &self.interests[id].selector).filter(|other| *other != selector);
+        others.into_iter().any(|other| other.covers(selector))
+    }
+
+    // What the backend asks and says.
+
+    /// Everything that is followed now, with the place to resume from; `None`: a snapshot is needed. O(interests ·
+    /// prefixes).
+    pub fn interests(&self) -> impl Iterator<Item = (InterestId, &Selector, Option<&Cursor>)> {
+        self.interests.iter().map(|(id, interest)| (*id, &interest.selector, self.resume(*id, interest)))
+    }
+
+    /// From where nothing is missed: neither by the interest nor by one that it covers, which a registry leaves out.
+    fn resume<'a>(&self, id: InterestId, interest: &'a Interest) -> Option<&'a Cursor> {
+        let cursor = interest.cursor.as_ref();
+        let resumes = |other: &Interest| {
+            other.place(cursor, Faults::default()).is_some_and(Ordering::is_le)
+                || self.config.faults.has(Fault::CacheResumed)
+        };
+        let covered = |other: &&Interest| self.wide.contains(&id) && interest.selector.covers(&other.selector);
+        cursor.filter(|_| resumes(interest) && self.interests.values().filter(covered).all(resumes))
+    }
+
+    /// Whether other things are to be followed than when this was asked last. What is covered by something else does
+    /// not count.
+    #[must_use]
+    pub const fn take_changed_interests(&mut self) -> bool {
+        core::mem::replace(&mut self.changed, false)
+    }
+
+    /// A stream has said something. A snapshot costs O(listed + held) for each interest it covers; a change O(its
+    /// interests, their subscriptions, and all prefixes); every delivery O(interests of the stream) to be dated.
+    ///
+    /// # Errors
+    /// [`OlderSnapshot`] if a snapshot goes back in time for an interest; nothing was changed, and the stream is no good.
+    pub fn deliver(&mut self, stream: &mut Following, delivery: &Delivery, now: Instant) -> Result<(), OlderSnapshot> {
+        self.clock(now);
+        self.resolve(stream);
+        let cursor = delivery.cursor.as_ref();
+        for (selector, _) in &delivery.snapshots {
+            for id in self.covered(selector, stream) {
+                let later = cursor.and_then(|given| Some((given, self.interests[&id].later_than(given)?)));
+                if let Some((given, seen)) = later.filter(|_| !self.config.faults.has(Fault::EpochsForgotten)) {
+                    return Err(OlderSnapshot { seen: seen.clone(), given: given.clone() });
+                }
+            }
+        }
+        self.counters.deliveries += 1;
+        for (selector, listed) in &delivery.snapshots {
+            self.snapshot(stream, selector, listed, delivery);
+        }
+        for (service, told) in &delivery.changes {
+            self.change(stream, service, told, cursor);
+        }
+        for &id in &stream.interests {
+            let interest = self.interests.get_mut(&id).expect("the stream was resolved");
+            if interest.place(cursor, self.config.faults).is_some_and(Ordering::is_ge) {
+                interest.date(cursor);
+                self.heard(id, delivery.warming);
+            }
+        }
+        Ok(())
+    }
+
+    /// A stream was resumed or has shown that it lives, and what is held of it is up to date. What needs a snapshot stays
+    /// as it is. O(interests of the stream).
+    pub fn live(&mut self, stream: &mut Following, warming: bool, now: Instant) {
+        self.clock(now);
+        self.resolve(stream);
+        for &id in &stream.interests {
+            if self.interests[&id].based {
+                self.heard(id, warming);
+            }
+        }
+    }
+
+    /// The registry has settled: what it does not list is not there. What did not come back goes, in one difference, but
+    /// nothing before its own ttl. O(interests of the stream), and O(instances) of those that were unsettled.
+    pub fn settled(&mut self, stream: &mut Following, now: Instant) {
+        self.live(stream, false, now);
+    }
+
+    /// A stream is lost. What is known stays, and is stale since the registry was last `heard` of. O(interests of the
+    /// stream).
+    pub fn stale(&mut self, stream: &mut Following, heard: Instant) {
+        self.resolve(stream);
+        for &id in &stream.interests {
+            let interest = &self.interests[&id];
+            if matches!(interest.provenance, Provenance::Live | Provenance::Unconfirmed) {
+                self.counters.stale += 1;
+                self.believe(id, Provenance::Stale { since: heard });
+                if self.config.faults.has(Fault::StaleEmpties) {
+                    let all: Vec<Edit> = self.interests[&id].instances.keys().map(|key| (key.clone(), None)).collect();
+                    self.edit(id, all);
+                }
+                self.rearm(id);
+            }
+        }
+    }
+
+    /// Finds the interests of a stream, if others are held than when it was done last.
+    fn resolve(&self, stream: &mut Following) {
+        if stream.version == Some(self.version) {
+            return;
+        }
+        let named: BTreeSet<&Selector> = stream.selectors.iter().collect();
+        let wide: Vec<&Selector> = named.iter().copied().filter(|s| matches!(s, Selector::Prefix { .. })).collect();
+        let follows = |s: &Selector| named.contains(s) || wide.iter().any(|wide| wide.covers(s));
+        let followed = self.interests.iter().filter(|(_, interest)| follows(&interest.selector));
+        stream.interests = followed.map(|(id, _)| *id).collect();
+        stream.version = Some(self.version);
+    }
+
+    /// The interests of a stream that a selector covers.
+    fn covered(&self, selector: &Selector, stream: &Following) -> Vec<InterestId> {
+        let followed = |id: &InterestId| stream.interests.binary_search(id).is_ok();
+        if let Selector::Service(_) = selector {
+            return self.by_selector.get(selector).copied().filter(followed).into_iter().collect();
+        }
+        let covered = stream.interests.iter().filter(|id| selector.covers(&self.interests[id].selector));
+        covered.copied().collect()
+    }
+
+    fn snapshot(&mut self, stream: &Following, selector: &Selector, listed: &[Listed], delivery: &Delivery) {
+        let cursor = delivery.cursor.as_ref();
+        let keep = delivery.warming && !self.config.faults.has(Fault::UnconfirmedGoes);
+        self.counters.snapshots += 1;
+        self.cached.clear();
+        for id in self.covered(selector, stream) {
+            let interest = self.interests.get_mut(&id).expect("the stream was resolved");
+            // Without a cursor, every snapshot is news.
+            if cursor.is_some() && interest.place(cursor, self.config.faults) == Some(Ordering::Equal) {
+                continue;
+            }
+            let named = listed.iter().filter(|(i, _)| interest.selector.names(selector.namespace(), i.service()));
+            let key = |instance: &Instance| (instance.service_name(), instance.instance_id());
+            let listed = named.map(|(i, ttl)| (key(i), Held::confirmed(i.clone(), *ttl))).collect();
+            let edits = interest.snapshot(listed, cursor, keep, self.now);
+            self.edit(id, edits);
+            self.dirty();
+        }
+    }
+
+    fn change(&mut self, stream: &Following, service: &ServiceKey, told: &Told, cursor: Option<&Cursor>) {
+        let leaks = self.config.faults.has(Fault::PrefixLeaks);
+        let exact = self.by_selector.get(&Selector::Service(service.clone()));
+        let named = |id: &&InterestId| leaks || self.interests[id].selector.contains(service);
+        let concerned: Vec<InterestId> = exact.into_iter().chain(self.wide.iter().filter(named)).copied().collect();
+        for id in concerned {
+            let interest = &self.interests[&id];
+            let newer = interest.place(cursor, self.config.faults) == Some(Ordering::Greater);
+            if !newer || stream.interests.binary_search(&id).is_err() {
+                continue;
+            }
+            let (instance, held) = match told {
+                Told::Put(instance, ttl) => (instance.instance_id(), Some(Held::confirmed(instance.clone(), *ttl))),
+                Told::Remove(id) => (id.clone(), None),
+            };
+            self.edit(id, [((service.service.clone(), instance), held)]);
+        }
+    }
+
+    /// Changes the set of an interest, and tells whoever follows it.
+    fn edit(&mut self, id: InterestId, edits: impl IntoIterator<Item = Edit>) {
+        let interest = self.interests.get_mut(&id).expect("it is followed");
+        let mut changed = false;
+        for (key, mut after) in edits {
+            let before = match &mut after {
+                Some(held) => {
+                    let before = interest.instances.get(&key);
+                    if self.config.faults.has(Fault::PutConfirmsNothing) {
+                        held.unconfirmed = held.unconfirmed.or_else(|| before.and_then(|before| before.unconfirmed));
+                    }
+                    interest.instances.insert(key.clone(), held.clone())
+                }
+                None => interest.instances.remove(&key),
+            };
+            let (before, after) = (before.map(|held| held.instance), after.map(|held| held.instance));
+            if before == after {
+                continue;
+            }
+            changed = true;
+            self.counters.changes += 1;
+            for subscription in &interest.subscribers {
+                let place = self.places.get_mut(subscription).expect("a subscriber has a place");
+                place.note(&key, before.as_ref(), after.as_ref(), self.config.faults);
+                self.ready.insert(*subscription);
+            }
+        }
+        if changed {
+            self.dirty();
+        }
+    }
+
+    fn believe(&mut self, id: InterestId, provenance: Provenance) {
+        let interest = self.interests.get_mut(&id).expect("it is followed");
+        if interest.provenance != provenance {
+            interest.provenance = provenance;
+            if !self.config.faults.has(Fault::ProvenanceUntold) {
+                self.ready.extend(&interest.subscribers);
+            }
+        }
+    }
+
+    /// The registry has been heard of an interest that is up to date.
+    fn heard(&mut self, id: InterestId, warming: bool) {
+        self.believe(id, if warming { Provenance::Unconfirmed } else { Provenance::Live });
+        let interest = self.interests.get_mut(&id).expect("it is followed");
+        if !warming && interest.unsettled && !self.config.faults.has(Fault::SettlingForgotten) {
+            interest.unsettled = false;
+            interest.due = Some(self.now);
+        }
+        self.sweep(id);
+    }
+
+    /// Takes out what is due and was not confirmed.
+    fn sweep(&mut self, id: InterestId) {
+        let interest = self.interests.get_mut(&id).expect("it is followed");
+        if interest.provenance == Provenance::Live && interest.due.is_some_and(|due| due <= self.now) {
+            let gone = interest.overdue(self.now);
+            self.edit(id, gone);
+        }
+        self.rearm(id);
+    }
+
+    // Outputs.
+
+    /// The next subscription that has something to be told: each once until it changes again.
+    #[must_use]
+    pub fn poll_ready(&mut self) -> Option<SubscriptionId> {
+        loop {
+            let id = self.ready.pop_first()?;
+            let place = &self.places[&id];
+            if place.has_news(&self.interests[&place.interest]) {
+                return Some(id);
+            }
+        }
+    }
+
+    /// What a subscription has not seen, as one difference. `None`: nothing, or there is no such subscription.
+    /// O(changes · log n).
+    #[must_use]
+    pub fn poll_update(&mut self, id: SubscriptionId) -> Option<Update> {
+        let place = self.places.get_mut(&id)?;
+        self.ready.remove(&id);
+        place.take(&self.interests[&place.interest])
+    }
+
+    /// The sets as bytes to keep, if they are to be remembered, have changed, and it is time. O(instances).
+    #[must_use]
+    pub fn poll_cache(&mut self) -> Option<Vec<u8>> {
+        self.save.take_if(|save| save.is_none()).map(|_| self.cache())
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called. O(log n).
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let alarm = self.alarms.first().map(|(at, _)| *at);
+        alarm.into_iter().chain(self.save.flatten()).min()
+    }
+
+    /// Time has passed: what lingered ends, what was not confirmed goes, and it may be time to write the sets.
+    /// O(interests that are due), and O(instances) for one with unconfirmed ones.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.clock(now);
+        while let Some((_, id)) = self.alarms.first().copied().filter(|(at, _)| *at <= self.now) {
+            if self.interests[&id].lingers.is_some_and(|end| end <= self.now) {
+                self.end(id);
+            } else {
+                self.sweep(id);
+            }
+        }
+        if self.save.flatten().is_some_and(|at| at <= self.now) {
+            self.save = Some(None);
+        }
+    }
+
+    // Getters.
+
+    /// What a subscription shows. `None`: there is no such subscription. O(instances).
+    #[must_use]
+    pub fn view(&self, id: SubscriptionId) -> Option<View> {
+        let interest = &self.interests[&self.places.get(&id)?.interest];
+        Some(View {
+            instances: interest.instances.values().map(|held| held.instance.clone()).collect(),
+            provenance: interest.provenance,
+            cursor: interest.cursor.clone(),
+        })
+    }
+
+    /// How many instances a subscription waits to be given: at most those it was given and those that are there.
+    #[must_use]
+    pub fn pending(&self, id: SubscriptionId) -> usize {
+        self.places.get(&id).map_or(0, Place::pending)
+    }
+
+    /// What happened so far.
+    #[must_use]
+    pub const fn counters(&self) -> SubscriptionCounters {
+        self.counters
+    }
+
+    // The cache.
+
+    /// All that is known, as bytes. O(instances).
+    #[must_use]
+    pub fn cache(&self) -> Vec<u8> {
+        cache::write(self.interests.values().filter(|interest| interest.is_known()))
+    }
+
+    /// Takes what a former life of the client knew, and says how many sets that is. Before the registry is heard, whoever
+    /// watches one of them is shown it, stale since now. O(bytes).
+    ///
+    /// # Errors
+    /// [`CacheError`] if it is not what [`cache`](Self::cache) gives; nothing was changed.
+    pub fn restore(&mut self, bytes: &[u8], now: Instant) -> Result<usize, CacheError> {
+        let mut sets = cache::read(bytes)?;
+        self.clock(now);
+        if self.counters.deliveries > 0 {
+            return Ok(0);
+        }
+        sets.iter_mut().for_each(|set| set.provenance = Provenance::Stale { since: self.now });
+        for interest in self.interests.values_mut().filter(|interest| !interest.is_known()) {
+            if let Some(set) = sets.iter().find(|set| set.selector.covers(&interest.selector)) {
+                interest.seed(set);
+                self.ready.extend(&interest.subscribers);
+            }
+        }
+        self.cached = sets;
+        Ok(self.cached.len())
+    }
+
+    fn dirty(&mut self) {
+        if self.config.remember && self.save.is_none() {
+            self.save = Some(Some(self.now.saturating_add(CACHE_DELAY)));
+        }
+    }
+
+    fn clock(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+    }
+
+    /// Sets the alarm of an interest to when it wants to be looked at.
+    fn rearm(&mut self, id: InterestId) {
+        let lingers = !self.config.faults.has(Fault::LingersForever);
+        let interest = self.interests.get_mut(&id).expect("it is followed");
+        let next = interest.next().filter(|_| lingers || interest.lingers.is_none());
+        if let Some(at) = interest.alarm.filter(|at| next != Some(*at)) {
+            self.alarms.remove(&(at, id));
+        }
+        interest.alarm = next;
+        self.alarms.extend(next.map(|at| (at, id)));
+    }
+}

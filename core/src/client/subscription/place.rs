@@ -1,0 +1,78 @@
+//! One subscription: what its holder has been given, as the difference from what is held.
+
+use alloc::collections::BTreeMap;
+use alloc::collections::btree_map::Entry;
+use alloc::vec::Vec;
+
+use super::InterestId;
+use super::interest::{InstanceKey, Interest};
+use crate::client::{Provenance, Update};
+use crate::fault::{Fault, Faults};
+use crate::packed::Instance;
+use crate::set::Change;
+
+/// A holder's place in an interest.
+///
+/// Of what was given and is still so, nothing is kept: an entry is an instance that was given and is not so any more,
+/// or is there and was not given.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub(super) interest: InterestId,
+    /// The provenance that was given last; `None` before the first update.
+    told: Option<Provenance>,
+    /// How the instances looked that look different now.
+    before: BTreeMap<InstanceKey, Option<Instance>>,
+}
+
+impl Place {
+    pub(super) const fn new(interest: InterestId) -> Self {
+        Self { interest, told: None, before: BTreeMap::new() }
+    }
+
+    /// An instance has changed. O(log n).
+    pub(super) fn note(
+        &mut self,
+        key: &InstanceKey,
+        before: Option<&Instance>,
+        after: Option<&Instance>,
+        faults: Faults,
+    ) {
+        if self.told.is_none() {
+            return;
+        }
+        match self.before.entry(key.clone()) {
+            Entry::Vacant(entry) => drop(entry.insert(before.cloned())),
+            Entry::Occupied(entry) if entry.get().as_ref() == after => drop(entry.remove()),
+            Entry::Occupied(entry) if after.is_none() && faults.has(Fault::CoalescingLosesRemoval) => {
+                drop(entry.remove())
+            }
+            Entry::Occupied(_) => {}
+        }
+    }
+
+    /// Whether there is something to give.
+    pub(super) fn has_news(&self, interest: &Interest) -> bool {
+        interest.is_known() && (self.told != Some(interest.provenance) || !self.before.is_empty())
+    }
+
+    /// How many instances wait to be given.
+    pub(super) fn pending(&self) -> usize {
+        self.before.len()
+    }
+
+    /// What was not given yet. O(changes).
+    pub(super) fn take(&mut self, interest: &Interest) -> Option<Update> {
+        if !self.has_news(interest) {
+            return None;
+        }
+        let now = |key: &InstanceKey| interest.instances.get(key).map(|held| held.instance.clone());
+        let changes: Vec<Change> = match self.told.replace(interest.provenance) {
+            None => interest.instances.values().map(|held| Change::Insert(held.instance.clone())).collect(),
+            Some(_) => {
+                let before = core::mem::take(&mut self.before);
+                before.into_iter().filter_map(|(key, before)| Change::between(before, now(&key))).collect()
+            }
+        };
+        Some(Update { changes, provenance: interest.provenance, cursor: interest.cursor.clone() })
+    }
+}
