@@ -174,7 +174,7 @@ impl World {
                 for (lease, error) in failed {
                     let place = self.books.leases.get(&lease.to_text()).cloned();
                     let held = place.is_some_and(|place| self.books.holders.get(&place).is_some_and(|h| h.lease == *lease));
-                    self.demand("R1", !held || *error == LeaseError::Unknown && false, || {
+                    self.demand("R1", !held, || {
                         format!("{lease:?} of r{server} is current and was not renewed: {error}")
                     });
                 }
@@ -207,8 +207,9 @@ impl World {
         let incarnation = operation.incarnation.0;
         let before = self.books.holders.get(&place).cloned();
         let now = self.now;
+        let who = self.process(incarnation);
         self.say(|| {
-            let who = self.process(incarnation).map_or("?".into(), |(client, life)| format!("c{client}.{life}"));
+            let who = who.map_or("?".into(), |(client, life)| format!("c{client}.{life}"));
             format!("r{server}: {who} registers {} (number {}): {outcome:?}", Self::show_key(key), operation.sequence)
         });
         if outcome == Outcome::Repeated {
@@ -227,8 +228,8 @@ impl World {
         let known = self.books.leases.insert(lease.to_text(), place.clone());
         self.demand("R2", known.is_none(), || format!("{lease:?} was given out twice"));
         let epoch = self.books.epochs[&server].clone();
-        let over = self.books.over.get(&(epoch.clone(), key.clone(), incarnation));
-        let given_up = over.is_some_and(|over| operation.sequence <= *over);
+        let over = self.books.over.get(&(epoch.clone(), key.clone(), incarnation)).copied();
+        let given_up = over.is_some_and(|over| operation.sequence <= over);
         self.demand("R13", !given_up, || {
             format!("{} was given up up to {over:?} and registered by {}", Self::show_key(key), operation.sequence)
         });
@@ -349,8 +350,9 @@ impl World {
             return;
         };
         let due = holder.renewed + holder.ttl.as_micros() as u64;
+        let who = self.process(holder.incarnation);
         self.say(|| {
-            let who = self.process(holder.incarnation).map_or("?".into(), |(client, life)| format!("c{client}.{life}"));
+            let who = who.map_or("?".into(), |(client, life)| format!("c{client}.{life}"));
             format!("r{server}: {} of {who} expires", Self::show_key(key))
         });
         self.demand("R4", local >= due, || format!("{} expired {}us too early", Self::show_key(key), due - local));
@@ -359,7 +361,7 @@ impl World {
         let client = &self.clients[at];
         let (Some(machine), true) = (&client.machine, client.life == life) else { return };
         let Some(reg) = client.regs.iter().rfind(|reg| client.wants[reg.want].key == *key) else { return };
-        if reg.lease.as_ref().is_none_or(|(_, lease)| *lease != holder.lease) {
+        if reg.lease.as_ref().is_none_or(|(_, lease, _)| *lease != holder.lease) {
             return;
         }
         let Some(view) = machine.registration(reg.id) else { return };

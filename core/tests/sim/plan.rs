@@ -280,7 +280,8 @@ impl Plan {
         let clients = (0..count)
             .map(|at| {
                 let role = r.below(10);
-                let holds = if role < 7 { r.between(1, if r.percent(20) { 4 } else { 2 }) } else { 0 };
+                let most = if r.percent(20) { 4 } else { 2 };
+                let holds = if role < 7 { r.between(1, most) } else { 0 };
                 let follows = if role > 3 { r.between(1, 3) } else { 0 };
                 let ttls = if fast { &TTLS[..5] } else { &TTLS[3..] };
                 let ttl = Duration::from_secs(*r.pick(ttls));

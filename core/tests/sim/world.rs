@@ -1,7 +1,7 @@
 //! The world: true time, what is going to happen when, and everything that there is.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap};
 use std::rc::Rc;
 
 use periplus_core::fault::Faults;
@@ -530,7 +530,8 @@ impl World {
         self.say(|| "everything that is healed must be right now".into());
         self.check_convergence();
         // And it stays so.
-        self.after(2 * MINUTE + self.random.below(MINUTE), Event::CheckQuiet);
+        let quiet = 2 * MINUTE + self.random.below(MINUTE);
+        self.after(quiet, Event::CheckQuiet);
     }
 
     fn check_quiet(&mut self) {
