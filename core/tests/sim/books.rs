@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use periplus_core::client::RegistrationState;
 use periplus_core::{
-    Event, EventKind, Instance, Key, Lease, LeaseError, Namespace, Operation, Outcome, Registry, ServiceKey,
+    Event, EventKind, Instance, Key, Lease, Namespace, Operation, Outcome, Registry, ServiceKey,
 };
 
 use super::plan::SECOND;
@@ -145,7 +145,7 @@ impl World {
                 _ => {}
             },
             Did::Updated(lease) => {
-                let current = self.books.leases.get(&lease.to_text()).cloned();
+                let current = self.books.leases.get(&lease.to_text()).filter(|place| place.0 == server).cloned();
                 let held = current.is_some_and(|place| self.books.holders.get(&place).is_some_and(|h| h.lease == *lease));
                 self.demand("R1", held, || format!("{lease:?} of r{server} is not current and updated an instance"));
             }
@@ -154,7 +154,7 @@ impl World {
             }
             Did::Renewed { renewed, failed } => {
                 for lease in renewed {
-                    let place = self.books.leases.get(&lease.to_text()).cloned();
+                    let place = self.books.leases.get(&lease.to_text()).filter(|place| place.0 == server).cloned();
                     let now = self.now;
                     let holder = place.and_then(|place| self.books.holders.get_mut(&place));
                     let Some(holder) = holder.filter(|holder| holder.lease == *lease) else {
@@ -172,7 +172,7 @@ impl World {
                     }
                 }
                 for (lease, error) in failed {
-                    let place = self.books.leases.get(&lease.to_text()).cloned();
+                    let place = self.books.leases.get(&lease.to_text()).filter(|place| place.0 == server).cloned();
                     let held = place.is_some_and(|place| self.books.holders.get(&place).is_some_and(|h| h.lease == *lease));
                     self.demand("R1", !held, || {
                         format!("{lease:?} of r{server} is current and was not renewed: {error}")

@@ -341,10 +341,10 @@ impl World {
         let (client, server, arrived, streaming) =
             (exchange.client, exchange.server, exchange.arrived, exchange.streaming);
         exchange.silent = true;
-        exchange.intact = false;
         let keep = self.random.index(exchange.flights.len() + 1);
         let mut cut = false;
         if keep < exchange.flights.len() {
+            exchange.intact = false;
             exchange.flights.truncate(keep + 1);
             if let Some((_, Input::Chunk(bytes))) = exchange.flights.back_mut() {
                 let at = self.random.index(bytes.len().max(1));

@@ -131,7 +131,7 @@ pub fn look(key: &Key, look: u64) -> ServiceInstance {
         1 => instance.with_metadata("weight", (look / 128 % 9).to_string()),
         2 => instance.with_metadata("status", "starting").with_version(format!("v{}", look / 128 % 4)),
         3 => instance.with_metadata("note", "x".repeat((look / 128 % 40) as usize)),
-        _ => instance.with_metadata("a", "").with_metadata("b", "ü\u{2028}<\n"[..4].to_owned()),
+        _ => instance.with_metadata("a", "").with_metadata("b", "ü\u{2028}<"),
     }
 }
 
@@ -272,11 +272,13 @@ impl World {
     pub fn register(&mut self, at: usize, want: usize) {
         let now = self.now;
         let client = &mut self.clients[at];
-        if client.machine.is_none() || client.suspended || client.closing {
-            client.wants[want].active = true;
+        if client.suspended {
             return;
         }
         client.wants[want].active = true;
+        if client.machine.is_none() || client.closing {
+            return;
+        }
         let it = &client.wants[want];
         let key = it.key.clone();
         let registration =
@@ -319,8 +321,11 @@ impl World {
     pub fn deregister(&mut self, at: usize, want: usize) {
         let now = self.now;
         let client = &mut self.clients[at];
+        if client.suspended {
+            return;
+        }
         client.wants[want].active = false;
-        if client.machine.is_none() || client.suspended || client.closing {
+        if client.machine.is_none() || client.closing {
             return;
         }
         let Some(reg) = client.reg_of(want) else { return };
@@ -645,7 +650,10 @@ impl World {
             RegistrationState::Superseded => {
                 let client = &self.clients[at];
                 let key = client.wants[want].key.clone();
-                let truly = self.books.superseded.contains(&(at, client.life, key.clone()));
+                // Independent registries count their holders apart.
+                let mut elsewhere = self.books.holders.iter().filter(|((_, held), _)| *held == key);
+                let elsewhere = self.nodes.len() > 1 && elsewhere.any(|(_, it)| Some(it.incarnation) != client.incarnation);
+                let truly = elsewhere || self.books.superseded.contains(&(at, client.life, key.clone()));
                 self.demand("R7", truly, || format!("c{at} was superseded by nobody as {}", Self::show_key(&key)));
             }
             RegistrationState::Refused(problem) => {

@@ -23,6 +23,8 @@ pub struct Sub {
     pub copy: Set,
     pub provenance: Provenance,
     cursor: Option<Cursor>,
+    /// When it came to this epoch.
+    came: u64,
     /// What the registry had there.
     truth: Set,
 }
@@ -30,7 +32,7 @@ pub struct Sub {
 impl Sub {
     pub fn new(id: SubscriptionId, selector: Selector, pace: u64) -> Self {
         let (copy, truth) = (Set::new(), Set::new());
-        Self { id, selector, pace, looks: false, copy, provenance: Provenance::Unknown, cursor: None, truth }
+        Self { id, selector, pace, looks: false, copy, provenance: Provenance::Unknown, cursor: None, came: 0, truth }
     }
 }
 
@@ -42,7 +44,7 @@ impl World {
     /// A holder looks at what it has not seen.
     pub fn look(&mut self, at: usize, life: u32, subscription: u64) {
         let client = &mut self.clients[at];
-        if client.life != life || client.machine.is_none() {
+        if client.life != life || client.machine.is_none() || client.closing {
             return;
         }
         if client.suspended {
@@ -130,6 +132,8 @@ impl World {
             });
             return;
         };
+        let here = sub.cursor.as_ref().is_some_and(|held| held.epoch == cursor.epoch);
+        let earlier = if here { sub.truth.clone() } else { Set::new() };
         self.follow_truth(at, sub, &cursor);
         if self.violation.is_some() {
             return;
@@ -141,7 +145,7 @@ impl World {
         let namespace = sub.selector.namespace().clone();
         let key = |(service, id): &(ServiceName, InstanceId)| Key::new(namespace.clone(), service.clone(), id.clone());
         let invented = extra.iter().find(|place| !before.contains_key(*place) && !before.is_empty()).cloned();
-        let ghost = extra.iter().find(|place| history.ever.contains(&key(place)) && history.forgot).cloned();
+        let ghost = extra.iter().find(|place| earlier.contains_key(*place)).cloned();
         let settled = history.settled;
         let forgot = history.forgot;
         // What a warming registry has not listed yet may not go.
@@ -152,10 +156,24 @@ impl World {
             format!("c{at}: {id:?} at {cursor} lacks {missing:?} (place, truth, shown)")
         });
         match update.provenance {
-            Provenance::Live => self.demand("W5", extra.is_empty(), || {
+            Provenance::Live if !forgot && !extra.is_empty() => self.violate("W5", || {
                 format!("c{at}: {id:?} at {cursor} is live and shows {extra:?}, which are not there")
             }),
-            _ => {
+            provenance => {
+                if provenance == Provenance::Live {
+                    // What was not confirmed is kept for its own ttl at least.
+                    let ttl = |key: &Key| {
+                        let wants = self.clients.iter().flat_map(|client| &client.wants);
+                        wants.filter(|want| want.key == *key).map(|want| want.ttl.as_micros() as u64).max()
+                    };
+                    let late = extra.iter().find(|place| {
+                        ttl(&key(place)).is_none_or(|ttl| sub.came + ttl * 103 / 100 + SECOND < self.now)
+                    });
+                    let late = late.cloned();
+                    self.demand("W5", late.is_none(), || {
+                        format!("c{at}: {id:?} at {cursor} is live and shows {late:?}, which are not there")
+                    });
+                }
                 self.demand("W13", invented.is_none(), || format!("c{at}: {id:?} at {cursor} invents {invented:?}"));
                 self.demand("W14", ghost.is_none(), || {
                     format!("c{at}: {id:?} at {cursor} keeps {ghost:?}, which was confirmed and left")
@@ -215,6 +233,7 @@ impl World {
         let from = match same {
             Some(held) => held,
             None => {
+                sub.came = self.now;
                 let (first, base) = history.base();
                 let base = base.iter().filter(|(key, _)| names(&sub.selector, key));
                 sub.truth = base.map(|(key, instance)| (place(key), instance.clone())).collect();
