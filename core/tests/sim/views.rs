@@ -25,6 +25,10 @@ pub struct Sub {
     cursor: Option<Cursor>,
     /// When it came to this epoch.
     came: u64,
+    /// When its holder last saw anything.
+    seen: u64,
+    /// The registry was heard in this life.
+    told: bool,
     /// What the registry had there.
     truth: Set,
 }
@@ -32,7 +36,7 @@ pub struct Sub {
 impl Sub {
     pub fn new(id: SubscriptionId, selector: Selector, pace: u64) -> Self {
         let (copy, truth) = (Set::new(), Set::new());
-        Self { id, selector, pace, looks: false, copy, provenance: Provenance::Unknown, cursor: None, came: 0, truth }
+        Self { id, selector, pace, looks: false, copy, provenance: Provenance::Unknown, cursor: None, came: 0, seen: 0, told: false, truth }
     }
 }
 
@@ -118,6 +122,8 @@ impl World {
                 Change::Insert(after) | Change::Update { after, .. } => drop(sub.copy.insert(place, after.clone())),
             }
         }
+        let seen = std::mem::replace(&mut sub.seen, self.now).saturating_sub(5 * MINUTE);
+        sub.told |= matches!(sub.provenance, Provenance::Live | Provenance::Unconfirmed);
         let was = std::mem::replace(&mut sub.provenance, update.provenance);
         if matches!(was, Provenance::Stale { .. }) && update.provenance == Provenance::Live && update.changes.len() > 1 {
             self.mark(Mark::OneDiff);
@@ -133,7 +139,7 @@ impl World {
             return;
         };
         let here = sub.cursor.as_ref().is_some_and(|held| held.epoch == cursor.epoch);
-        let earlier = if here { sub.truth.clone() } else { Set::new() };
+        let earlier = if here && sub.told { sub.truth.clone() } else { Set::new() };
         self.follow_truth(at, sub, &cursor);
         if self.violation.is_some() {
             return;
@@ -144,13 +150,24 @@ impl World {
         let extra: Vec<_> = sub.copy.keys().filter(|place| !sub.truth.contains_key(*place)).cloned().collect();
         let namespace = sub.selector.namespace().clone();
         let key = |(service, id): &(ServiceName, InstanceId)| Key::new(namespace.clone(), service.clone(), id.clone());
-        let invented = extra.iter().find(|place| !before.contains_key(*place) && !before.is_empty()).cloned();
+        // What came and went between two looks at it is not told.
+        let histories = || self.books.histories.values();
+        let was_there = |place: &(ServiceName, InstanceId)| histories().any(|it| it.ever.contains(&key(place)));
+        let left = |place: &(ServiceName, InstanceId)| {
+            let of = key(place);
+            let late = |it: &super::books::History| {
+                let since = it.changes.iter().rev().take_while(|(.., when)| *when >= seen);
+                since.into_iter().any(|(changed, to, _)| to.is_none() && *changed == of)
+            };
+            histories().any(late)
+        };
+        let invented = extra.iter().find(|place| !before.contains_key(*place) && !was_there(place)).cloned();
         let ghost = extra.iter().find(|place| earlier.contains_key(*place)).cloned();
         let settled = history.settled;
         let forgot = history.forgot;
         // What a warming registry has not listed yet may not go.
         let gone = before.keys().find(|place| !sub.copy.contains_key(*place) && !history.ever.contains(&key(place)));
-        let gone = gone.cloned();
+        let gone = gone.filter(|place| !left(place)).cloned();
         let came_back = forgot && before.keys().any(|place| sub.truth.contains_key(place)) && was == Provenance::Unconfirmed;
         self.demand("W5", missing.is_none(), || {
             format!("c{at}: {id:?} at {cursor} lacks {missing:?} (place, truth, shown)")
