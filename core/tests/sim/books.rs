@@ -59,7 +59,7 @@ pub struct History {
     pub present: BTreeMap<Key, Instance>,
     /// What was there at any time.
     pub ever: BTreeSet<Key>,
-    /// It began with nothing.
+    /// It began with nothing, or with the state of a registry that warmed up.
     pub forgot: bool,
     pub began: u64,
     /// When what it did not list was not there.
@@ -102,6 +102,7 @@ impl Books {
                 let ever = base.keys().cloned().collect();
                 let (present, changes) = (base.clone(), Vec::new());
                 let first = cursor.revision.0;
+                let forgot = forgot || settled.is_none();
                 let history =
                     History { server: at, first, base, changes, present, ever, forgot, began: now, settled };
                 self.histories.insert(epoch.clone(), history);
