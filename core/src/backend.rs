@@ -1,3 +1,4 @@
 //! One client machine a protocol.
 
+pub mod memory;
 pub mod native;

@@ -15,6 +15,7 @@ mod setup;
 mod shell;
 mod sim;
 mod test;
+mod tree;
 mod wasm_test;
 
 use std::process::ExitCode;

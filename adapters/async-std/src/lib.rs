@@ -1,1 +1,28 @@
-//! Periplus on async-std.
+//! Periplus on async-std, and on smol.
+//!
+//! `AsyncStd` is the runtime for programs that run on async-std, and `Smol` (feature `smol`) the one for those that
+//! run on smol: sockets and timers of async-io, which both stand on, and the tasks of the one or the other, under the
+//! client of [`periplus`], which this crate re-exports whole.
+//!
+//! # async-std is discontinued
+//!
+//! Its authors have ended it and recommend smol ([RUSTSEC-2025-0052]). Programs that stand on it are served here as
+//! well as any. For a new one take smol: `default-features = false, features = ["smol", "tls"]` leaves async-std out.
+//!
+//! [RUSTSEC-2025-0052]: https://rustsec.org/advisories/RUSTSEC-2025-0052
+
+#[cfg(not(any(feature = "async-std", feature = "smol")))]
+compile_error!("no runtime is chosen: switch on the feature async-std or smol");
+
+mod net;
+mod runtimes;
+mod sleep;
+
+pub use periplus::*;
+#[cfg(feature = "tls")]
+pub use periplus_hyper::{TlsConfig, TlsError};
+#[cfg(feature = "async-std")]
+pub use runtimes::AsyncStd;
+#[cfg(feature = "smol")]
+pub use runtimes::Smol;
+pub use sleep::Sleep;

@@ -1,0 +1,113 @@
+//! The two runtimes: one text, but for who runs the tasks.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use periplus::Runtime;
+use periplus::core::Instant;
+use periplus::core::http::Request;
+use periplus::driver::Driver;
+use periplus_hyper::host::{self, Storage};
+use periplus_hyper::{Exchange, HttpClient};
+
+use crate::net::AsyncIoNet;
+use crate::sleep::Sleep;
+#[cfg(feature = "tls")]
+use periplus_hyper::TlsConfig;
+
+macro_rules! runtime {
+    ($(#[$about:meta])* $name:ident, $spawn:expr) => {
+        $(#[$about])*
+        ///
+        /// Cheap to clone; clients of clones share connections and storage. Time is a clock that counts suspend where
+        /// the platform can ([`host::now`]); after a suspend a client finds out within five seconds what is due.
+        /// Randomness is the system's. What clients want to keep is kept if there is
+        /// [storage](Self::with_storage).
+        #[derive(Clone, Debug)]
+        pub struct $name {
+            client: HttpClient,
+            storage: Option<Arc<Storage>>,
+        }
+
+        impl $name {
+            /// The runtime. It is one for the whole process, and starts its threads when it is first used.
+            #[must_use]
+            pub fn new() -> Self {
+                Self { client: HttpClient::new(AsyncIoNet($spawn)), storage: None }
+            }
+
+            /// With TLS of one's own: other roots, a certificate to show.
+            #[cfg(feature = "tls")]
+            #[must_use]
+            pub fn with_tls(mut self, tls: &TlsConfig) -> Self {
+                self.client = HttpClient::with_tls(AsyncIoNet($spawn), tls);
+                self
+            }
+
+            /// With a directory for what clients want to keep; it is made if it is not there. Two processes must not
+            /// share one.
+            ///
+            /// # Errors
+            /// If it cannot be made.
+            pub fn with_storage(mut self, directory: impl Into<PathBuf>) -> io::Result<Self> {
+                self.storage = Some(Arc::new(Storage::new(directory)?));
+                Ok(self)
+            }
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self::new()
+            }
+        }
+
+        impl Runtime for $name {
+            type Sleep = Sleep;
+            type Exchange = Exchange;
+
+            fn now(&self) -> Instant {
+                host::now()
+            }
+
+            fn sleep_until(&self, at: Instant) -> Sleep {
+                Sleep::until(at)
+            }
+
+            fn request(&self, request: Request) -> Exchange {
+                self.client.request(request)
+            }
+
+            fn spawn(&self, driver: Driver<Self>) {
+                ($spawn)(Box::pin(driver));
+            }
+
+            fn entropy(&self, bytes: &mut [u8]) {
+                host::entropy(bytes);
+            }
+
+            fn load(&self, name: &str) -> Option<Vec<u8>> {
+                self.storage.as_ref()?.load(name)
+            }
+
+            fn store(&self, name: &str, bytes: Vec<u8>) {
+                if let Some(storage) = self.storage.clone() {
+                    storage.put(name, bytes);
+                    blocking::unblock(move || storage.flush()).detach();
+                }
+            }
+        }
+    };
+}
+
+#[cfg(feature = "async-std")]
+runtime! {
+    /// async-std, as a runtime for clients.
+    AsyncStd, |task| drop(async_std::task::spawn(task))
+}
+
+#[cfg(feature = "smol")]
+runtime! {
+    /// smol's global executor, as a runtime for clients.
+    Smol, |task| smol::spawn(task).detach()
+}

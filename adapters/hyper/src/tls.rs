@@ -1,0 +1,164 @@
+//! Whom to believe, and who to be.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{ClientConfig, RootCertStore};
+
+use crate::net::Io;
+
+/// Which servers are believed, and what a server that asks is shown.
+///
+/// By default those are believed that a public authority vouches for (Mozilla's list, compiled in), and a server that
+/// asks for a certificate is shown none.
+#[derive(Clone)]
+pub struct TlsConfig {
+    public_roots: bool,
+    roots: RootCertStore,
+    identity: Option<Arc<SingleCertAndKey>>,
+}
+
+/// What is wrong with a certificate or a key. The config is lost: it was taken by value.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TlsError {
+    /// A file cannot be read.
+    #[error("{path}: {error}")]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+    /// It is not PEM, or a section of it is cut or garbled.
+    #[error("not PEM: {0}: give -----BEGIN …----- sections")]
+    Pem(String),
+    /// The PEM is fine and has no certificate in it.
+    #[error("no certificate in it: give PEM with a CERTIFICATE section")]
+    NoCertificate,
+    /// The PEM is fine and has no private key in it.
+    #[error("no private key in it: give PEM with a PRIVATE KEY section, not encrypted")]
+    NoKey,
+    /// A certificate or a key that cannot be used, or that do not belong together.
+    #[error("certificate or key unusable: {0}")]
+    Unusable(String),
+}
+
+impl Default for TlsConfig {
+    fn default() -> Self {
+        Self { public_roots: true, roots: RootCertStore::empty(), identity: None }
+    }
+}
+
+impl TlsConfig {
+    /// Believes too whom these certificates vouch for: PEM, one or many.
+    ///
+    /// # Errors
+    /// If there is none, or one of them is unusable.
+    pub fn with_roots(mut self, pem: &[u8]) -> Result<Self, TlsError> {
+        for certificate in certificates(pem)? {
+            self.roots.add(certificate).map_err(|error| TlsError::Unusable(error.to_string()))?;
+        }
+        Ok(self)
+    }
+
+    /// [`with_roots`](Self::with_roots) of a file.
+    ///
+    /// # Errors
+    /// As there, or if it cannot be read.
+    pub fn with_root_file(self, path: impl AsRef<Path>) -> Result<Self, TlsError> {
+        self.with_roots(&read(path.as_ref())?)
+    }
+
+    /// Believes no public authority, but only the roots that were given.
+    #[must_use]
+    pub fn without_public_roots(mut self) -> Self {
+        self.public_roots = false;
+        self
+    }
+
+    /// Shows a server that asks this certificate: PEM, with those that lead to its root after it, and its private key.
+    ///
+    /// # Errors
+    /// If there is no certificate or no key, one of them is unusable, or they do not belong together.
+    pub fn with_identity(mut self, certificate: &[u8], key: &[u8]) -> Result<Self, TlsError> {
+        let chain = certificates(certificate)?;
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| match error {
+            pem::Error::NoItemsFound => TlsError::NoKey,
+            error => TlsError::Pem(error.to_string()),
+        })?;
+        let pair = CertifiedKey::from_der(chain, key, &ring::default_provider());
+        let pair = pair.map_err(|error| TlsError::Unusable(error.to_string()))?;
+        self.identity = Some(Arc::new(SingleCertAndKey::from(pair)));
+        Ok(self)
+    }
+
+    /// [`with_identity`](Self::with_identity) of two files.
+    ///
+    /// # Errors
+    /// As there, or if one cannot be read.
+    pub fn with_identity_files(self, certificate: impl AsRef<Path>, key: impl AsRef<Path>) -> Result<Self, TlsError> {
+        self.with_identity(&read(certificate.as_ref())?, &read(key.as_ref())?)
+    }
+
+    fn client(&self, provider: CryptoProvider) -> ClientConfig {
+        let mut roots = self.roots.clone();
+        if self.public_roots {
+            roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        }
+        let builder = ClientConfig::builder_with_provider(Arc::new(provider))
+            .with_safe_default_protocol_versions()
+            .expect("ring serves TLS 1.2 and 1.3")
+            .with_root_certificates(roots);
+        let mut config = match &self.identity {
+            Some(identity) => builder.with_client_cert_resolver(identity.clone()),
+            None => builder.with_no_client_auth(),
+        };
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config
+    }
+}
+
+impl fmt::Debug for TlsConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsConfig")
+            .field("public_roots", &self.public_roots)
+            .field("roots", &self.roots.len())
+            .field("identity", &self.identity.is_some())
+            .finish()
+    }
+}
+
+fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    let all = all.map_err(|error| TlsError::Pem(error.to_string()))?;
+    if all.is_empty() { Err(TlsError::NoCertificate) } else { Ok(all) }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+    std::fs::read(path).map_err(|error| TlsError::Read { path: path.to_owned(), error })
+}
+
+/// Makes connections secure.
+pub(crate) struct TlsConnector(tokio_rustls::TlsConnector);
+
+impl TlsConnector {
+    pub(crate) fn new(config: &TlsConfig) -> Self {
+        Self(Arc::new(config.client(ring::default_provider())).into())
+    }
+
+    /// A host as certificates name it.
+    pub(crate) fn name(host: &str) -> io::Result<ServerName<'static>> {
+        ServerName::try_from(host.to_owned()).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))
+    }
+
+    pub(crate) async fn secure(&self, name: ServerName<'static>, io: Box<dyn Io>) -> io::Result<Box<dyn Io>> {
+        Ok(Box::new(self.0.connect(name, io).await?))
+    }
+}
