@@ -1,13 +1,13 @@
 //! Simulated hours, as many as one likes: `cargo xtask sim --hours N [--seed S]`.
 
 #[path = "../tests/sim/mod.rs"]
-mod world;
+mod simulator;
 
 use std::process::ExitCode;
 
 use periplus_core::fault::{Fault, Faults};
-use world::campaign::{campaign, explain};
-use world::herd::herd;
+use simulator::campaign::{campaign, explain};
+use simulator::herd::herd;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

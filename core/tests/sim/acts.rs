@@ -44,6 +44,24 @@ impl World {
                         exchange.flights.clear();
                         exchange.last_at = 0;
                     }
+                    let open = self.exchanges.get(&number).is_some_and(|it| it.streaming && it.arrived && !it.silent);
+                    if matches!(what, What::Cut { .. }) && open {
+                        // It breaks in the middle of what it says next, and it has much to say.
+                        let (server, local) = match self.exchanges.get_mut(&number) {
+                            Some(exchange) => {
+                                exchange.breaks = true;
+                                (exchange.server, self.nodes[exchange.server].clock.read(now))
+                            }
+                            None => continue,
+                        };
+                        if let Some(machine) = &mut self.nodes[server].server {
+                            machine.set_held(number, true, local);
+                        }
+                        let link = &mut self.links[*client][server];
+                        link.trouble = link.trouble.max(now + 40 * SECOND);
+                        self.after(40 * SECOND, Event::ReadOn { client: *client, server });
+                        continue;
+                    }
                     self.break_off(number, "connection reset by peer");
                 }
             }
@@ -123,7 +141,9 @@ impl World {
                 self.at(show, Event::Show { client: at });
                 self.arm(at);
             }
-            What::Spurious { client } => self.quiet(*client, "a timeout too early", |machine, now| machine.handle_timeout(now)),
+            What::Spurious { client } => {
+                self.quiet(*client, "a timeout too early", |machine, now| machine.handle_timeout(now))
+            }
             What::Online { client } => {
                 if !self.clients[*client].suspended {
                     self.clients[*client].commands.push(now);
@@ -282,7 +302,8 @@ impl World {
                 if let Some(machine) = &mut self.nodes[*server].server {
                     let keys: Vec<Key> = machine.registry.overlays().map(|(key, _)| key.clone()).collect();
                     for key in keys {
-                        let _ = machine.operate(at, |registry, who| registry.clear_overlay(&key, None, REASON, who, at));
+                        let _ =
+                            machine.operate(at, |registry, who| registry.clear_overlay(&key, None, REASON, who, at));
                     }
                 }
                 self.server_done(*server);
@@ -385,10 +406,14 @@ impl World {
         patch.metadata.extend(next.metadata.iter().map(|(key, value)| (key.clone(), Some(value.clone()))));
         let over = client.regs[reg].is_over();
         self.clients[at].commands.push(self.now);
-        self.step_with(at, |machine, now| machine.update(id, &patch, now), |world, done| match done {
-            Ok(()) => world.clients[at].wants[want].instance = next,
-            Err(error) => world.demand("contract", over, || format!("c{at} cannot update {id:?}: {error}")),
-        });
+        self.step_with(
+            at,
+            |machine, now| machine.update(id, &patch, now),
+            |world, done| match done {
+                Ok(()) => world.clients[at].wants[want].instance = next,
+                Err(error) => world.demand("contract", over, || format!("c{at} cannot update {id:?}: {error}")),
+            },
+        );
     }
 
     /// For those who are not healed, it goes on, or worse.

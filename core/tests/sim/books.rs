@@ -1,12 +1,10 @@
 //! What the registries have truly done: the past of each epoch, who holds what, and which laws that breaks.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use periplus_core::client::RegistrationState;
-use periplus_core::{
-    Event, EventKind, Instance, Key, Lease, Namespace, Operation, Outcome, Registry, ServiceKey,
-};
+use periplus_core::{Event, EventKind, Instance, Key, Lease, Namespace, Operation, Outcome, Registry, ServiceKey};
 
 use super::plan::SECOND;
 use super::server::Did;
@@ -22,9 +20,9 @@ pub struct Books {
     /// By registry and key.
     pub holders: BTreeMap<(usize, Key), Holder>,
     /// Every lease that was ever given out, by its text.
-    leases: HashMap<[u8; 32], (usize, Key)>,
+    leases: BTreeMap<[u8; 32], (usize, Key)>,
     /// Which client process an incarnation is.
-    pub incarnations: HashMap<u128, (usize, u32)>,
+    pub incarnations: BTreeMap<u128, (usize, u32)>,
     /// How often somebody decided to register a key.
     pub explicit: BTreeMap<Key, u64>,
     /// How often a key changed hands in an epoch.
@@ -103,8 +101,7 @@ impl Books {
                 let (present, changes) = (base.clone(), Vec::new());
                 let first = cursor.revision.0;
                 let forgot = forgot || settled.is_none();
-                let history =
-                    History { server: at, first, base, changes, present, ever, forgot, began: now, settled };
+                let history = History { server: at, first, base, changes, present, ever, forgot, began: now, settled };
                 self.histories.insert(epoch.clone(), history);
             }
         }
@@ -147,7 +144,8 @@ impl World {
             },
             Did::Updated(lease) => {
                 let current = self.books.leases.get(&lease.to_text()).filter(|place| place.0 == server).cloned();
-                let held = current.is_some_and(|place| self.books.holders.get(&place).is_some_and(|h| h.lease == *lease));
+                let held =
+                    current.is_some_and(|place| self.books.holders.get(&place).is_some_and(|h| h.lease == *lease));
                 self.demand("R1", held, || format!("{lease:?} of r{server} is not current and updated an instance"));
             }
             Did::Registered { key, operation, lease, outcome, ttl } => {
@@ -174,7 +172,8 @@ impl World {
                 }
                 for (lease, error) in failed {
                     let place = self.books.leases.get(&lease.to_text()).filter(|place| place.0 == server).cloned();
-                    let held = place.is_some_and(|place| self.books.holders.get(&place).is_some_and(|h| h.lease == *lease));
+                    let held =
+                        place.is_some_and(|place| self.books.holders.get(&place).is_some_and(|h| h.lease == *lease));
                     self.demand("R1", !held, || {
                         format!("{lease:?} of r{server} is current and was not renewed: {error}")
                     });
@@ -210,12 +209,13 @@ impl World {
         let now = self.now;
         let who = self.process(incarnation);
         self.say(|| {
-            let who = who.map_or("?".into(), |(client, life)| format!("c{client}.{life}"));
+            let who = who.map_or_else(|| "?".into(), |(client, life)| format!("c{client}.{life}"));
             format!("r{server}: {who} registers {} (number {}): {outcome:?}", Self::show_key(key), operation.sequence)
         });
         if outcome == Outcome::Repeated {
             self.mark(Mark::Repeated);
-            let same = before.as_ref().is_some_and(|before| before.lease == *lease && before.incarnation == incarnation);
+            let same =
+                before.as_ref().is_some_and(|before| before.lease == *lease && before.incarnation == incarnation);
             self.demand("R6", same, || format!("{} was repeated and has another lease", Self::show_key(key)));
             if let Some(holder) = self.books.holders.get_mut(&place) {
                 holder.renewed = holder.renewed.max(local);
@@ -302,11 +302,7 @@ impl World {
                     self.on_change(server, revision, key, None);
                 }
                 EventKind::RenewedLate(_) => self.mark(Mark::RenewedLate),
-                EventKind::Stalled { extended, .. } => {
-                    if *extended > 0 {
-                        self.mark(Mark::GraceGiven);
-                    }
-                }
+                EventKind::Stalled { extended, .. } if *extended > 0 => self.mark(Mark::GraceGiven),
                 EventKind::Settled => {
                     self.say(|| format!("r{server} has settled"));
                     let epoch = self.books.epochs[&server].clone();
@@ -353,7 +349,7 @@ impl World {
         let due = holder.renewed + holder.ttl.as_micros() as u64;
         let who = self.process(holder.incarnation);
         self.say(|| {
-            let who = who.map_or("?".into(), |(client, life)| format!("c{client}.{life}"));
+            let who = who.map_or_else(|| "?".into(), |(client, life)| format!("c{client}.{life}"));
             format!("r{server}: {} of {who} expires", Self::show_key(key))
         });
         self.demand("R4", local >= due, || format!("{} expired {}us too early", Self::show_key(key), due - local));

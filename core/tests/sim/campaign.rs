@@ -28,6 +28,7 @@ pub fn try_run(plan: &Plan, faults: Faults, trace: bool) -> Outcome {
     })
 }
 
+#[allow(clippy::disallowed_methods, reason = "the simulator runs natively only")]
 /// Runs hours from a seed on until there are enough, or one breaks a law.
 pub fn campaign(first: u64, hours: f64, faults: Faults) -> (Tally, Option<Failure>) {
     let next = AtomicU64::new(first);

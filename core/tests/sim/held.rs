@@ -3,8 +3,8 @@
 use periplus_core::Instant;
 use periplus_core::client::{Backend, RegistrationState};
 use periplus_core::http::{Method, Request};
-use periplus_core::protocol::{DeregisterMessage, RegisterMessage};
-use periplus_core::{Lease, Outcome};
+use periplus_core::protocol::{DeregisterMessage, RegisterMessage, WatchMessage};
+use periplus_core::{Lease, Outcome, Selector};
 
 use super::messages::RenewMessage;
 use super::plan::SECOND;
@@ -52,9 +52,35 @@ impl World {
                     self.violate("C6", || format!("c{at}: {lease:?} {what}"));
                 }
             }
+            Method::Post if request.url.ends_with("/v1/watch") => {
+                let Ok(message) = serde_json::from_slice::<WatchMessage>(&request.body) else {
+                    return self.violate("protocol", || "a watch that nobody can read".into());
+                };
+                let client = &self.clients[at];
+                let linger = self.plan.clients[at].linger.as_micros() as u64 * 103 / 100;
+                let well = client.trouble.max(client.odd_clock) + 70 * SECOND < now && !client.hidden;
+                let long = client.ceased.iter().find(|(selector, since)| {
+                    let followed = client.subs.iter().any(|sub| sub.selector == **selector);
+                    let asked = message.watch.iter().any(|watched| match selector {
+                        Selector::Service(key) => {
+                            watched.service.as_deref() == Some(&*key.service)
+                                && watched.ns.as_deref() == Some(&*key.namespace)
+                        }
+                        Selector::Prefix { namespace, prefix } => {
+                            watched.prefix.as_ref() == Some(prefix) && watched.ns.as_deref() == Some(&**namespace)
+                        }
+                    });
+                    well && asked && !followed && *since + linger + 5 * SECOND < now
+                });
+                let long = long.map(|(selector, _)| selector.clone());
+                self.demand("linger", long.is_none(), || format!("c{at} still follows {long:?}, for nobody"));
+            }
             Method::Put | Method::Patch | Method::Delete => {
                 let path = request.url.split_once("/v1/").map_or("", |(_, path)| path);
-                let reg = self.clients[at].regs.iter().rposition(|reg| path_of(&self.clients[at].wants[reg.want].key) == path);
+                let reg = self.clients[at]
+                    .regs
+                    .iter()
+                    .rposition(|reg| path_of(&self.clients[at].wants[reg.want].key) == path);
                 let Some(nth) = reg else { return };
                 if request.method == Method::Delete {
                     let message = serde_json::from_slice::<DeregisterMessage>(&request.body);
@@ -63,7 +89,8 @@ impl World {
                     }
                     // It may be about an older registration of the same key.
                     let client = &mut self.clients[at];
-                    let nth = client.regs.iter().rposition(|reg| reg.leaving && path_of(&client.wants[reg.want].key) == path);
+                    let nth =
+                        client.regs.iter().rposition(|reg| reg.leaving && path_of(&client.wants[reg.want].key) == path);
                     let Some(nth) = nth else {
                         return self.violate("C8", || format!("c{at} takes out {path}, unasked"));
                     };
@@ -102,7 +129,8 @@ impl World {
         while window.front().is_some_and(|first| first + 10 * SECOND < now) {
             window.pop_front();
         }
-        let most = 60 + 12 * client.regs.len() + 20 * client.commands.iter().filter(|at| **at + 20 * SECOND > now).count();
+        let most =
+            60 + 12 * client.regs.len() + 20 * client.commands.iter().filter(|at| **at + 20 * SECOND > now).count();
         client.commands.retain(|at| *at + 20 * SECOND > now);
         let sent = client.window.len();
         self.demand("C4", sent <= most, || format!("c{at} sent {sent} requests within ten seconds"));
@@ -159,7 +187,10 @@ impl World {
             }
             if registered && until.as_micros() > reg.covered {
                 let covered = Instant::from_micros(reg.covered);
-                broken = Some(format!("c{at} says that {:?} is registered until {until:?}, proved till {covered:?}", reg.id));
+                broken = Some(format!(
+                    "c{at} says that {:?} is registered until {until:?}, proved till {covered:?}",
+                    reg.id
+                ));
             }
             if view.state != reg.state {
                 broken = Some(format!("c{at} says {:?} of {:?} and has told {:?}", view.state, reg.id, reg.state));
@@ -211,6 +242,9 @@ impl World {
                             wrong.push(format!("C3: {name} is not said to be current"));
                         }
                     }
+                    // Somebody who is not healed took it a moment ago: that is heard at the next renewal.
+                    RegistrationState::Registered
+                        if self.books.superseded.contains(&(at, client.life, it.key.clone())) && holder.is_some() => {}
                     state => wrong.push(format!("C3: {name} is {state:?} ({:?}), held: {ours}", view.problem)),
                 }
             }

@@ -1,7 +1,7 @@
 //! The herd: very many clients lose their registry in one instant, and it is back in the next.
 
-use std::collections::BinaryHeap;
 use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::time::Duration;
 
 use periplus_core::backend::native::Native;
@@ -74,8 +74,8 @@ pub fn herd(clients: usize, seed: u64, faults: Faults) -> Herd {
             Next::Kill => {
                 killed = true;
                 server = Server::new(config, random.seed(), Epoch("h1".into()), instant);
-                for at in 0..clients {
-                    for id in std::mem::take(&mut streams[at]) {
+                for (at, open) in streams.iter_mut().enumerate() {
+                    for id in std::mem::take(open) {
                         let input = Input::Failure(Failure::unknown("connection reset"));
                         push(&mut queue, &mut slots, now + latency, Next::Input(at, id, input));
                     }

@@ -43,6 +43,7 @@ impl World {
             did: Did::Nothing,
             intact: true,
             status: 0,
+            breaks: false,
         };
         self.exchanges.insert(number, exchange);
         self.clients[client].exchanges.insert(id, number);
@@ -269,7 +270,18 @@ impl World {
                 if bytes.starts_with(b"event: bye") {
                     self.mark(Mark::SaidBye);
                 }
+                let exchange = self.exchanges.get_mut(&number).expect("it is under way");
+                let breaks = std::mem::take(&mut exchange.breaks);
                 inputs.push(Input::Chunk(bytes));
+                if breaks {
+                    if let Some(Input::Chunk(bytes)) = inputs.last_mut() {
+                        let at = self.random.index(bytes.len().max(1));
+                        bytes.truncate(at);
+                    }
+                    self.send_down(number, inputs);
+                    self.break_after(number);
+                    return;
+                }
             }
             Part::End => inputs.push(Input::End),
         }
@@ -329,6 +341,23 @@ impl World {
         exchange.flights.push_back((at, input));
         if !known {
             self.at(at, Event::Deliver(number));
+        }
+    }
+
+    /// The connection of a stream breaks, once everything that is on its way has arrived.
+    fn break_after(&mut self, number: ExchangeId) {
+        self.mark(Mark::CutInDelivery);
+        let Some(exchange) = self.exchanges.get_mut(&number) else { return };
+        let server = exchange.server;
+        if !exchange.silent {
+            let at = self.now + 1_000;
+            self.fly(number, at, Input::Failure(Failure::unknown("connection reset by peer")));
+        }
+        if let Some(exchange) = self.exchanges.get_mut(&number) {
+            exchange.silent = true;
+        }
+        if let Some(server) = &mut self.nodes[server].server {
+            server.handle_gone(number);
         }
     }
 
@@ -423,7 +452,8 @@ impl World {
     pub fn set_readers(&mut self, client: usize, server: usize, held: bool) {
         let now = self.nodes[server].clock.read(self.now);
         for number in self.under_way(client) {
-            let of = self.exchanges.get(&number).is_some_and(|exchange| exchange.server == server && exchange.streaming);
+            let of =
+                self.exchanges.get(&number).is_some_and(|exchange| exchange.server == server && exchange.streaming);
             if of && let Some(server) = &mut self.nodes[server].server {
                 server.set_held(number, held, now);
             }

@@ -9,7 +9,7 @@ use periplus_core::client::{
 };
 use periplus_core::http::{Input, RequestId, Transmit};
 use periplus_core::{
-    Endpoint, Instant, InstanceId, Key, Lease, Namespace, Selector, ServiceInstance, ServiceKey, ServiceName,
+    Endpoint, InstanceId, Instant, Key, Lease, Namespace, Selector, ServiceInstance, ServiceKey, ServiceName,
 };
 
 use super::clock::Clock;
@@ -62,6 +62,8 @@ pub struct Client {
     pub renewals: BTreeMap<[u8; 32], std::collections::VecDeque<u64>>,
     /// When it sent what it sent lately.
     pub window: std::collections::VecDeque<u64>,
+    /// What it has ceased to follow, and when.
+    pub ceased: BTreeMap<Selector, u64>,
     /// When it was given commands lately.
     pub commands: Vec<u64>,
 }
@@ -174,6 +176,7 @@ impl Client {
             renewals: BTreeMap::new(),
             window: std::collections::VecDeque::new(),
             commands: Vec::new(),
+            ceased: BTreeMap::new(),
         }
     }
 
@@ -195,6 +198,7 @@ impl World {
         client.closed = false;
         client.heard = 0;
         client.window.clear();
+        client.ceased.clear();
         client.commands.push(self.now);
         client.trouble = self.now;
         client.local = client.clock.read(self.now).as_micros();
@@ -289,33 +293,38 @@ impl World {
         let life = client.life;
         self.books.finished.retain(|(c, l, k, _)| (*c, *l) != (at, life) || *k != key);
         self.say(|| format!("c{at} registers {}", Self::show_key(&key)));
-        self.step_with(at, |machine, now| machine.register(&registration, now), |world, id| {
-            let Ok(id) = id else {
-                world.violate("contract", || format!("c{at} cannot register: {id:?}"));
-                return;
-            };
-            match before {
-                Some(before) => {
-                    world.demand("contract", before == id, || format!("registered again, {before:?} became {id:?}"));
-                    if let Some(reg) = world.clients[at].regs.iter_mut().find(|reg| reg.id == id) {
-                        reg.touched = now;
+        self.step_with(
+            at,
+            |machine, now| machine.register(&registration, now),
+            |world, id| {
+                let Ok(id) = id else {
+                    world.violate("contract", || format!("c{at} cannot register: {id:?}"));
+                    return;
+                };
+                match before {
+                    Some(before) => {
+                        world
+                            .demand("contract", before == id, || format!("registered again, {before:?} became {id:?}"));
+                        if let Some(reg) = world.clients[at].regs.iter_mut().find(|reg| reg.id == id) {
+                            reg.touched = now;
+                        }
                     }
+                    None => world.clients[at].regs.push(Reg {
+                        id,
+                        want,
+                        state: RegistrationState::Registering,
+                        leaving: false,
+                        lease: None,
+                        covered: 0,
+                        acked_truly: 0,
+                        touched: now,
+                        deleted: 0,
+                        puts: 0,
+                        finished_at: None,
+                    }),
                 }
-                None => world.clients[at].regs.push(Reg {
-                    id,
-                    want,
-                    state: RegistrationState::Registering,
-                    leaving: false,
-                    lease: None,
-                    covered: 0,
-                    acked_truly: 0,
-                    touched: now,
-                    deleted: 0,
-                    puts: 0,
-                    finished_at: None,
-                }),
-            }
-        });
+            },
+        );
     }
 
     pub fn deregister(&mut self, at: usize, want: usize) {
@@ -345,10 +354,14 @@ impl World {
         let wanted = selector(follow.what);
         self.say(|| format!("c{at} watches {wanted:?}"));
         let pace = follow.pace;
-        self.step_with(at, |machine, now| machine.watch(&wanted, now), |world, id| match id {
-            Ok(id) => world.clients[at].subs.push(Sub::new(id, wanted.clone(), pace)),
-            Err(error) => world.violate("contract", || format!("c{at} cannot watch: {error}")),
-        });
+        self.step_with(
+            at,
+            |machine, now| machine.watch(&wanted, now),
+            |world, id| match id {
+                Ok(id) => world.clients[at].subs.push(Sub::new(id, wanted.clone(), pace)),
+                Err(error) => world.violate("contract", || format!("c{at} cannot watch: {error}")),
+            },
+        );
     }
 
     pub fn unwatch(&mut self, at: usize, nth: usize) {
@@ -358,6 +371,7 @@ impl World {
         }
         let nth = nth % client.subs.len();
         let sub = client.subs.remove(nth);
+        client.ceased.insert(sub.selector.clone(), self.now);
         self.say(|| format!("c{at} ends {:?}", sub.id));
         self.step(at, |machine, now| machine.unwatch(sub.id, now));
     }
@@ -443,7 +457,7 @@ impl World {
         }
         self.check_held(at, &*machine);
         if self.plan.clients[at].remember
-            && self.now % 16 == 0
+            && self.now.is_multiple_of(16)
             && let Some(cache) = machine.poll_cache()
         {
             self.clients[at].cache = Some(cache);
@@ -641,9 +655,6 @@ impl World {
                     },
                     _ => {}
                 }
-                if matches!(before, RegistrationState::Lost(_)) {
-                    self.mark(Mark::LostAgain);
-                }
                 let steady = self.clients[at].steady;
                 self.demand("C3", !steady, || format!("c{at} is well and lost {id:?}: {state:?}"));
             }
@@ -652,7 +663,8 @@ impl World {
                 let key = client.wants[want].key.clone();
                 // Independent registries count their holders apart.
                 let mut elsewhere = self.books.holders.iter().filter(|((_, held), _)| *held == key);
-                let elsewhere = self.nodes.len() > 1 && elsewhere.any(|(_, it)| Some(it.incarnation) != client.incarnation);
+                let elsewhere =
+                    self.nodes.len() > 1 && elsewhere.any(|(_, it)| Some(it.incarnation) != client.incarnation);
                 let truly = elsewhere || self.books.superseded.contains(&(at, client.life, key.clone()));
                 self.demand("R7", truly, || format!("c{at} was superseded by nobody as {}", Self::show_key(&key)));
             }
@@ -664,12 +676,20 @@ impl World {
                 let asked = reg.leaving;
                 self.demand("contract", asked, || format!("c{at}: {id:?} was taken out unasked"));
                 let reg = &self.clients[at].regs[nth];
-                if *confirmed && let Some(server) = reg.finished_at {
+                let alone = (self.nodes.len() == 1).then_some(0);
+                if *confirmed && let Some(server) = reg.finished_at.or(alone) {
                     let client = &self.clients[at];
                     let key = client.wants[want].key.clone();
                     // Unless it was registered anew since.
                     let again = client.reg_of(want).is_some();
                     let epoch = self.books.epochs[&server].clone();
+                    let client = &self.clients[at];
+                    let there = self.books.holder(server, &key).filter(|it| Some(it.incarnation) == client.incarnation);
+                    let there = there.is_some() && self.nodes[server].trouble + 60 * SECOND < self.now;
+                    self.demand("C8", again || !there, || {
+                        format!("c{at} says that {} is gone, and it is there", Self::show_key(&key))
+                    });
+                    let client = &self.clients[at];
                     if !again {
                         self.books.finished.insert((at, client.life, key, epoch));
                     }

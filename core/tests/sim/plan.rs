@@ -67,8 +67,14 @@ pub struct Follow {
 }
 
 /// The namespaces and names of services.
-pub const SERVICES: [(&str, &str); 6] =
-    [("default", "web"), ("default", "web-2"), ("default", "api"), ("b", "web"), ("default", "db"), ("b", "j\u{00f6}b s")];
+pub const SERVICES: [(&str, &str); 6] = [
+    ("default", "web"),
+    ("default", "web-2"),
+    ("default", "api"),
+    ("b", "web"),
+    ("default", "db"),
+    ("b", "j\u{00f6}b s"),
+];
 
 /// What can be followed: a service, or a namespace and a prefix.
 pub const SELECTORS: [Follows; 11] = [
@@ -101,38 +107,139 @@ pub struct Act {
 #[derive(Clone, Debug)]
 pub enum What {
     /// A condition of the link between a client and a registry, or all registries.
-    Link { client: usize, server: Option<usize>, condition: Condition, lasts: u64 },
+    Link {
+        client: usize,
+        server: Option<usize>,
+        condition: Condition,
+        lasts: u64,
+    },
     /// The same of many clients at once, beginning with this one.
-    Links { clients: Vec<usize>, condition: Condition, lasts: u64 },
-    Cut { client: usize },
-    Reset { client: usize },
-    EndStreams { client: usize },
-    Crash { client: usize, down: u64 },
-    Close { client: usize, down: u64 },
-    Suspend { clients: Vec<usize>, lasts: u64 },
-    Jump { client: usize, by: i64 },
-    Freeze { client: usize, lasts: u64 },
-    Hide { client: usize, lasts: u64 },
-    Spurious { client: usize },
-    Online { client: usize },
-    Update { client: usize, hold: usize, look: u64 },
-    Storm { client: usize, hold: usize, times: u64 },
-    Deregister { client: usize, hold: usize },
-    Register { client: usize, hold: usize },
-    RegisterTwice { client: usize, hold: usize, look: u64 },
-    Race { client: usize, hold: usize, again: bool },
-    Watch { client: usize, what: usize, pace: u64 },
-    Unwatch { client: usize, nth: usize },
-    WatchChurn { client: usize, what: usize, times: u64 },
-    Collide { client: usize, other: usize, hold: usize },
-    ServerCrash { server: usize, down: u64, silent: bool },
-    ServerRestart { server: usize, down: u64, new_epoch: bool },
-    ServerBye { server: usize, down: u64 },
-    ServerPause { server: usize, lasts: u64 },
-    ServerJump { server: usize, by: i64 },
-    Evict { server: usize, nth: usize, block: Option<u64> },
-    Overlay { server: usize, nth: usize, look: u64 },
-    ClearOverlays { server: usize },
+    Links {
+        clients: Vec<usize>,
+        condition: Condition,
+        lasts: u64,
+    },
+    Cut {
+        client: usize,
+    },
+    Reset {
+        client: usize,
+    },
+    EndStreams {
+        client: usize,
+    },
+    Crash {
+        client: usize,
+        down: u64,
+    },
+    Close {
+        client: usize,
+        down: u64,
+    },
+    Suspend {
+        clients: Vec<usize>,
+        lasts: u64,
+    },
+    Jump {
+        client: usize,
+        by: i64,
+    },
+    Freeze {
+        client: usize,
+        lasts: u64,
+    },
+    Hide {
+        client: usize,
+        lasts: u64,
+    },
+    Spurious {
+        client: usize,
+    },
+    Online {
+        client: usize,
+    },
+    Update {
+        client: usize,
+        hold: usize,
+        look: u64,
+    },
+    Storm {
+        client: usize,
+        hold: usize,
+        times: u64,
+    },
+    Deregister {
+        client: usize,
+        hold: usize,
+    },
+    Register {
+        client: usize,
+        hold: usize,
+    },
+    RegisterTwice {
+        client: usize,
+        hold: usize,
+        look: u64,
+    },
+    Race {
+        client: usize,
+        hold: usize,
+        again: bool,
+    },
+    Watch {
+        client: usize,
+        what: usize,
+        pace: u64,
+    },
+    Unwatch {
+        client: usize,
+        nth: usize,
+    },
+    WatchChurn {
+        client: usize,
+        what: usize,
+        times: u64,
+    },
+    Collide {
+        client: usize,
+        other: usize,
+        hold: usize,
+    },
+    ServerCrash {
+        server: usize,
+        down: u64,
+        silent: bool,
+    },
+    ServerRestart {
+        server: usize,
+        down: u64,
+        new_epoch: bool,
+    },
+    ServerBye {
+        server: usize,
+        down: u64,
+    },
+    ServerPause {
+        server: usize,
+        lasts: u64,
+    },
+    ServerJump {
+        server: usize,
+        by: i64,
+    },
+    Evict {
+        server: usize,
+        nth: usize,
+        block: Option<u64>,
+    },
+    Overlay {
+        server: usize,
+        nth: usize,
+        look: u64,
+    },
+    ClearOverlays {
+        server: usize,
+    },
 }
 
 /// How a link is for a while.
@@ -406,9 +513,7 @@ impl Plan {
             Kind::Block => What::Evict { server, nth: r.index(64), block: Some(r.between(1, 60)) },
             Kind::Overlay => What::Overlay { server, nth: r.index(64), look: r.next() },
             Kind::UpdateStorm => What::Storm { client: holder, hold, times: r.between(3, 40) },
-            Kind::WatchChurn => {
-                What::WatchChurn { client, what: r.index(SELECTORS.len()), times: r.between(1, 8) }
-            }
+            Kind::WatchChurn => What::WatchChurn { client, what: r.index(SELECTORS.len()), times: r.between(1, 8) },
             Kind::RegisterTwice => What::RegisterTwice { client: holder, hold, look: r.next() },
             Kind::DeregisterRace => What::Race { client: holder, hold, again: r.percent(70) },
         }

@@ -537,9 +537,7 @@ impl Server {
         };
         let all = start.selectors.iter().all(|(_, since)| since.as_ref().is_some_and(|at| at.epoch == here.epoch));
         let watch = self.registry.watch(&start, &self.caller, now).map_err(|error| match error {
-            periplus_core::WatchError::Watches { limit } => {
-                Problem::limited("limit_watches", limit, error.to_string())
-            }
+            periplus_core::WatchError::Watches { limit } => Problem::limited("limit_watches", limit, error.to_string()),
             _ => Problem::invalid("invalid_watch", "watch", error.to_string()),
         })?;
         if self.by_watch.len() <= watch.index() {
@@ -617,9 +615,8 @@ fn lease(text: &str) -> Result<Lease> {
 }
 
 fn cursor(text: &str, field: &str) -> Result<Cursor> {
-    text.parse().map_err(|error: periplus_core::set::CursorError| {
-        Problem::invalid("invalid_cursor", field, error.to_string())
-    })
+    text.parse()
+        .map_err(|error: periplus_core::set::CursorError| Problem::invalid("invalid_cursor", field, error.to_string()))
 }
 
 fn selector(watched: &WatchedMessage) -> Result<(Selector, Option<Cursor>)> {

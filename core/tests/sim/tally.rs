@@ -112,7 +112,6 @@ counted! {
         CutInDelivery = "a stream was cut within an event",
         SaidBye = "a stream was told that the registry stops",
         ThrottleHeard = "a client was told to come back later",
-        LostAgain = "lost again before it was registered anew",
     }
 }
 

@@ -36,7 +36,19 @@ pub struct Sub {
 impl Sub {
     pub fn new(id: SubscriptionId, selector: Selector, pace: u64) -> Self {
         let (copy, truth) = (Set::new(), Set::new());
-        Self { id, selector, pace, looks: false, copy, provenance: Provenance::Unknown, cursor: None, came: 0, seen: 0, told: false, truth }
+        Self {
+            id,
+            selector,
+            pace,
+            looks: false,
+            copy,
+            provenance: Provenance::Unknown,
+            cursor: None,
+            came: 0,
+            seen: 0,
+            told: false,
+            truth,
+        }
     }
 }
 
@@ -61,7 +73,8 @@ impl World {
 
     fn look_at(&mut self, at: usize, nth: usize) {
         let client = &mut self.clients[at];
-        let mut sub = std::mem::replace(&mut client.subs[nth], Sub::new(SubscriptionId(0), super::node::selector(0), 0));
+        let mut sub =
+            std::mem::replace(&mut client.subs[nth], Sub::new(SubscriptionId(0), super::node::selector(0), 0));
         let id = sub.id;
         let Some(machine) = &mut client.machine else { return };
         let update = machine.poll_update(id);
@@ -79,7 +92,11 @@ impl World {
             let same = shown == copied && view.provenance == sub.provenance;
             self.demand("W8", same, || {
                 let (shown, copied) = (view.provenance, sub.provenance);
-                format!("c{at}: {id:?} shows {shown:?} {:?}, its updates make {copied:?} {:?}", view.instances, sub.copy.values())
+                format!(
+                    "c{at}: {id:?} shows {shown:?} {:?}, its updates make {copied:?} {:?}",
+                    view.instances,
+                    sub.copy.values()
+                )
             });
         } else {
             self.violate("contract", || format!("c{at}: {id:?} has no view"));
@@ -116,7 +133,9 @@ impl World {
             self.demand("W8", ordered, || format!("c{at}: {id:?} has changes out of order: {:?}", update.changes));
             last = Some(place.clone());
             let fits = sub.copy.get(&place) == change.before();
-            self.demand("W8", fits, || format!("c{at}: {id:?} says {change:?}, its holder has {:?}", sub.copy.get(&place)));
+            self.demand("W8", fits, || {
+                format!("c{at}: {id:?} says {change:?}, its holder has {:?}", sub.copy.get(&place))
+            });
             match change {
                 Change::Remove(_) => drop(sub.copy.remove(&place)),
                 Change::Insert(after) | Change::Update { after, .. } => drop(sub.copy.insert(place, after.clone())),
@@ -125,7 +144,8 @@ impl World {
         let seen = std::mem::replace(&mut sub.seen, self.now).saturating_sub(5 * MINUTE);
         sub.told |= matches!(sub.provenance, Provenance::Live | Provenance::Unconfirmed);
         let was = std::mem::replace(&mut sub.provenance, update.provenance);
-        if matches!(was, Provenance::Stale { .. }) && update.provenance == Provenance::Live && update.changes.len() > 1 {
+        if matches!(was, Provenance::Stale { .. }) && update.provenance == Provenance::Live && update.changes.len() > 1
+        {
             self.mark(Mark::OneDiff);
         }
         if matches!(update.provenance, Provenance::Stale { .. }) && !sub.copy.is_empty() {
@@ -168,9 +188,11 @@ impl World {
         // What a warming registry has not listed yet may not go.
         let gone = before.keys().find(|place| !sub.copy.contains_key(*place) && !history.ever.contains(&key(place)));
         let looked = seen + 5 * MINUTE;
-        let passing = histories().any(|it| it.settled.is_some_and(|at| at + 30 * SECOND >= looked && it.began < history.began));
+        let passing =
+            histories().any(|it| it.settled.is_some_and(|at| at + 30 * SECOND >= looked && it.began < history.began));
         let gone = gone.filter(|place| !left(place)).cloned();
-        let came_back = forgot && before.keys().any(|place| sub.truth.contains_key(place)) && was == Provenance::Unconfirmed;
+        let came_back =
+            forgot && before.keys().any(|place| sub.truth.contains_key(place)) && was == Provenance::Unconfirmed;
         self.demand("W5", missing.is_none(), || {
             format!("c{at}: {id:?} at {cursor} lacks {missing:?} (place, truth, shown)")
         });
@@ -231,11 +253,17 @@ impl World {
         }
         let well = self.clients.iter().find(|client| {
             let trouble = client.trouble.max(client.odd_clock).max(self.links[client.at][server].trouble);
-            let holds = client.regs.iter().any(|reg| {
-                client.wants[reg.want].key == key && !reg.leaving && !reg.is_over() && reg.touched < began
-            });
+            let holds = client
+                .regs
+                .iter()
+                .any(|reg| client.wants[reg.want].key == key && !reg.leaving && !reg.is_over() && reg.touched < began);
             let calm = trouble + 2 * MINUTE < began && self.nodes[server].trouble <= began;
-            holds && calm && self.nodes[server].odd_clock < began && !client.suspended && !client.hidden && !client.clock.is_frozen()
+            holds
+                && calm
+                && self.nodes[server].odd_clock < began
+                && !client.suspended
+                && !client.hidden
+                && !client.clock.is_frozen()
         });
         let well = well.map(|client| client.at);
         self.demand("W14", well.is_none(), || {
@@ -281,6 +309,11 @@ impl World {
     /// After the calm: everything shown is live and the registry's present, but for what is on its way.
     pub fn check_views_converged(&mut self, at: usize) {
         for nth in 0..self.clients[at].subs.len() {
+            let sub = &self.clients[at].subs[nth];
+            let shown = self.clients[at].machine.as_ref().and_then(|machine| machine.view(sub.id));
+            let told = sub.looks || shown.is_none_or(|view| view.provenance == sub.provenance);
+            let id = sub.id;
+            self.demand("L2", told, || format!("c{at}: {id:?} has news, and its holder was not told"));
             self.look_at(at, nth);
             if self.violation.is_some() {
                 return;
@@ -289,8 +322,12 @@ impl World {
             let (id, provenance) = (sub.id, sub.provenance);
             let history = self.books.history(self.plan.survivor);
             let on_its_way = 2 * SECOND + 4 * self.plan.clients[at].latency;
-            let mut present: Set = history.present.iter().filter(|(key, _)| names(&sub.selector, key))
-                .map(|(key, instance)| (place(key), instance.clone())).collect();
+            let mut present: Set = history
+                .present
+                .iter()
+                .filter(|(key, _)| names(&sub.selector, key))
+                .map(|(key, instance)| (place(key), instance.clone()))
+                .collect();
             // What has changed just now is not compared.
             let mut copy = sub.copy.clone();
             for (key, _, _) in history.changes.iter().rev().take_while(|(_, _, when)| when + on_its_way > self.now) {
@@ -299,8 +336,12 @@ impl World {
             }
             let equal = present == copy;
             let (shown, there) = (copy.len(), present.len());
-            self.demand("C9", provenance == Provenance::Live, || format!("c{at}: {id:?} is {provenance:?} long after the calm"));
-            self.demand("W5", equal, || format!("c{at}: {id:?} shows {shown}, of which there are {there}, long after the calm"));
+            self.demand("C9", provenance == Provenance::Live, || {
+                format!("c{at}: {id:?} is {provenance:?} long after the calm")
+            });
+            self.demand("W5", equal, || {
+                format!("c{at}: {id:?} shows {shown}, of which there are {there}, long after the calm")
+            });
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The world: true time, what is going to happen when, and everything that there is.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BinaryHeap};
 use std::rc::Rc;
 
 use periplus_core::fault::Faults;
@@ -31,25 +31,61 @@ pub enum Event {
     Act(usize),
     Start(usize),
     /// A client's timer rings.
-    Wake { client: usize, life: u32 },
-    ServerWake { server: usize },
+    Wake {
+        client: usize,
+        life: u32,
+    },
+    ServerWake {
+        server: usize,
+    },
     /// A request arrives.
-    Arrive { exchange: ExchangeId, request: Rc<Request>, server: usize, boot: u32, echo: bool },
+    Arrive {
+        exchange: ExchangeId,
+        request: Rc<Request>,
+        server: usize,
+        boot: u32,
+        echo: bool,
+    },
     /// Something of an answer arrives.
     Deliver(ExchangeId),
     /// The registry learns that nobody reads a stream any more.
-    Gone { exchange: ExchangeId, server: usize, boot: u32 },
+    Gone {
+        exchange: ExchangeId,
+        server: usize,
+        boot: u32,
+    },
     /// Somebody looks at a subscription.
-    Look { client: usize, life: u32, subscription: u64 },
+    Look {
+        client: usize,
+        life: u32,
+        subscription: u64,
+    },
     /// A suspended client goes on.
-    Resume { client: usize },
-    Thaw { client: usize },
-    Show { client: usize },
+    Resume {
+        client: usize,
+    },
+    Thaw {
+        client: usize,
+    },
+    Show {
+        client: usize,
+    },
     /// A closing process ends, whether it has said everything or not.
-    Quit { client: usize, life: u32, down: u64 },
-    ServerStart { server: usize },
-    ServerResume { server: usize },
-    ReadOn { client: usize, server: usize },
+    Quit {
+        client: usize,
+        life: u32,
+        down: u64,
+    },
+    ServerStart {
+        server: usize,
+    },
+    ServerResume {
+        server: usize,
+    },
+    ReadOn {
+        client: usize,
+        server: usize,
+    },
     Calm,
     CheckCalm,
     CheckQuiet,
@@ -123,6 +159,8 @@ pub struct Exchange {
     /// The answer is as the registry gave it.
     pub intact: bool,
     pub status: u16,
+    /// The next part breaks off in its middle.
+    pub breaks: bool,
 }
 
 pub struct World {
@@ -136,7 +174,7 @@ pub struct World {
     pub nodes: Vec<Node>,
     /// By client and registry.
     pub links: Vec<Vec<Link>>,
-    pub exchanges: HashMap<ExchangeId, Exchange>,
+    pub exchanges: BTreeMap<ExchangeId, Exchange>,
     pub last_exchange: ExchangeId,
     pub books: Books,
     pub tally: Tally,
@@ -199,7 +237,7 @@ impl World {
             clients,
             nodes,
             links,
-            exchanges: HashMap::new(),
+            exchanges: BTreeMap::new(),
             last_exchange: 0,
             books: Books::default(),
             tally: Tally::default(),
@@ -353,7 +391,9 @@ impl World {
         let forgets = kept.is_none();
         self.books.on_start(at, &server.registry, forgets, now.as_micros(), self.now);
         self.nodes[at].server = Some(server);
-        self.say(|| format!("r{at} starts, boot {boot}, {}", if forgets { "knowing nothing" } else { "with its state" }));
+        self.say(|| {
+            format!("r{at} starts, boot {boot}, {}", if forgets { "knowing nothing" } else { "with its state" })
+        });
         self.server_done(at);
     }
 
