@@ -9,6 +9,7 @@ mod error;
 mod events;
 mod face;
 mod get;
+mod house;
 mod registration;
 mod report;
 mod settings;
@@ -17,7 +18,7 @@ mod waiters;
 mod watcher;
 
 pub use client::{Client, OnlineSignal};
-pub use connect::drive;
+pub use connect::{ConnectError, ConnectOptions, connect_with, drive};
 pub use error::{GetError, RegisterError, UpdateError, WatchError};
 pub use events::Events;
 pub use face::{BoxFuture, Discovery, Registrar};
