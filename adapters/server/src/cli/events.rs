@@ -1,13 +1,13 @@
 //! `periplus events`.
 
 use clap::Args;
+use periplus_core::http::target::Target;
 use serde_json::{Map, Value};
 
 use super::args::{Connection, Format};
 use super::{output, signals};
 use crate::client::Client;
 use crate::client::follow::{Follow, Step};
-use crate::client::target::Target;
 
 /// The keys that have their place in a line.
 const PLACED: [&str; 8] = ["number", "time", "revision", "event", "namespace", "service", "id", "caller"];

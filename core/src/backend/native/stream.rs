@@ -359,10 +359,10 @@ impl Gathered {
     }
 
     fn on_remove(&mut self, data: &[u8]) -> Result<(), String> {
-        let RemoveMessage { name, id, namespace, .. } = parse(data).map_err(|error| error.to_string())?;
+        let RemoveMessage { name, id, cause, namespace } = parse(data).map_err(|error| error.to_string())?;
         let read = || {
             let service = ServiceKey::new(self::namespace(namespace)?, ServiceName::new(name)?);
-            Ok((service, Told::Remove(InstanceId::new(id)?)))
+            Ok((service, Told::Remove(InstanceId::new(id)?, cause)))
         };
         let change = read().map_err(|error: NameError| error.to_string())?;
         self.delivery.changes.push(change);
