@@ -392,6 +392,11 @@ pub enum ClientEvent {
         /// Of how many.
         of: u64,
     },
+    /// The alarm is over.
+    AlarmEnded {
+        /// In which namespace.
+        namespace: SmolStr,
+    },
     /// The client is closed and has nothing left to do.
     Closed,
 }

@@ -27,6 +27,7 @@ pub(crate) fn report(event: &ClientEvent, key: Option<&Key>) {
         ClientEvent::Alarm { namespace, expired, of } => {
             warn!(target: "periplus", %namespace, expired, of, "many instances expired at once");
         }
+        ClientEvent::AlarmEnded { namespace } => info!(target: "periplus", %namespace, "the alarm is over"),
         ClientEvent::Closed => debug!(target: "periplus", "the client is closed"),
         _ => {}
     }

@@ -127,7 +127,7 @@ impl Client {
         let mut all = Vec::new();
         let mut after: Option<String> = None;
         loop {
-            let mut page = target.clone().query("limit", &PAGE.to_string());
+            let mut page = target.clone().query("limit", PAGE.to_string());
             if let Some(after) = &after {
                 page = page.query("after", after);
             }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
+use periplus_core::client::ClientConfig;
 use tokio::sync::watch;
 
 use crate::cli::args::{Connection, InstanceArgs};
@@ -80,7 +81,7 @@ impl Run {
         let registration = self.instance.registration(&self.connection.registry)?;
         let checks = self.checks()?;
         let name = format!("{}/{}", registration.service(), registration.id());
-        let client = self.connection.connect()?;
+        let client = self.connection.connect(ClientConfig::default())?;
         let signals = Signals::listen().context("cannot listen for signals")?;
         let child = match Child::start(&self.command) {
             Ok(child) => child,

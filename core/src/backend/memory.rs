@@ -79,8 +79,8 @@ pub struct Memory<H: Home = Hub> {
     streams: BTreeMap<WatchId, Following>,
     /// The registrations whose state is news.
     told: BTreeSet<RegistrationId>,
-    /// The latest alarm of each namespace.
-    alarms: BTreeMap<Namespace, Alarm>,
+    /// The latest alarm of each namespace, or that it is over.
+    alarms: BTreeMap<Namespace, Option<Alarm>>,
     /// Watches that the registry refused: at most one for each selector.
     refused: VecDeque<Problem>,
     /// When the registry wants to be looked at.
@@ -394,7 +394,8 @@ impl<H: Home> Memory<H> {
         for notice in &delivery.notices {
             match notice {
                 Notice::Settled => self.subscriptions.settled(stream, self.now),
-                Notice::Alarm(alarm) => drop(self.alarms.insert(alarm.namespace.clone(), alarm.clone())),
+                Notice::Alarm(alarm) => drop(self.alarms.insert(alarm.namespace.clone(), Some(alarm.clone()))),
+                Notice::AlarmEnded(namespace) => drop(self.alarms.insert(namespace.clone(), None)),
                 _ => {}
             }
         }
@@ -595,8 +596,13 @@ impl<H: Home> Backend for Memory<H> {
             return Some(ClientEvent::Registration(id, state));
         }
         if let Some((namespace, alarm)) = self.alarms.pop_first() {
-            let (expired, of) = (alarm.expired as u64, alarm.of as u64);
-            return Some(ClientEvent::Alarm { namespace: namespace.as_str().into(), expired, of });
+            let namespace = namespace.as_str().into();
+            return Some(match alarm {
+                Some(Alarm { expired, of, .. }) => {
+                    ClientEvent::Alarm { namespace, expired: expired as u64, of: of as u64 }
+                }
+                None => ClientEvent::AlarmEnded { namespace },
+            });
         }
         if let Some(problem) = self.refused.pop_front() {
             return Some(ClientEvent::WatchRefused(problem));

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::Args;
+use periplus_core::client::ClientConfig;
 use periplus_core::http::origin::is_loopback;
 use periplus_core::instance::{STATUS, WEIGHT, ZONE};
 use periplus_core::{Endpoint, InstanceId, Namespace, ServiceInstance, ServiceName, Status};
@@ -50,11 +51,12 @@ impl Connection {
     ///
     /// # Errors
     /// If the address makes no sense to it.
-    pub fn connect(&self) -> Result<periplus_tokio::Client, ConnectError> {
+    pub fn connect(&self, config: ClientConfig) -> Result<periplus_tokio::Client, ConnectError> {
         let visible = |caller: &String| !caller.is_empty() && caller.bytes().all(|b| b == b' ' || b.is_ascii_graphic());
         let options = ConnectOptions {
             namespace: self.ns.clone(),
             caller: self.caller().filter(visible),
+            config,
             ..ConnectOptions::default()
         };
         connect_with(Tokio::new(), &self.registry.to_string(), options)

@@ -32,7 +32,7 @@ pub(super) struct Events {
 impl Events {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let client = self.connection.client();
-        let target = Target::new("/v1/events").query("limit", &self.limit.to_string());
+        let target = Target::new("/v1/events").query("limit", self.limit.to_string());
         if self.no_follow {
             let mut answer: Value = client.get(target).await?;
             let events: Vec<Map<String, Value>> = serde_json::from_value(answer["events"].take())?;

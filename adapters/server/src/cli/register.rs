@@ -2,7 +2,7 @@
 
 use clap::Args;
 use http::Method;
-use periplus_core::client::RegistrationView;
+use periplus_core::client::{ClientConfig, RegistrationView};
 use periplus_core::protocol::Span;
 use periplus_core::{Operation, Outcome};
 use serde::Serialize;
@@ -78,7 +78,7 @@ impl Register {
                 let _ = output::json_line(&Line { service: &service, id: &id, answer });
             }
         };
-        let hold = Hold::new(self.connection.connect()?, registration, on_registered);
+        let hold = Hold::new(self.connection.connect(ClientConfig::default())?, registration, on_registered);
         Ok(hold.impatient().run(wanted).await?)
     }
 

@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use clap::Args;
-use periplus_core::client::{Channel, ClientEvent, Provenance};
+use periplus_core::client::{Channel, ClientConfig, ClientEvent, Provenance};
 use periplus_core::protocol::Span;
 use periplus_core::{Change, Cursor, Instance, ServiceInstance, ServiceName};
 use periplus_tokio::{Changed, Client, WatchError, Watcher};
@@ -20,6 +20,9 @@ use super::{output, signals};
 use crate::client::error::CallError;
 
 mod view;
+
+/// Those who lose the stream come back within this time, not all at once.
+const SPREAD: Duration = Duration::from_secs(1);
 
 /// Follow the instances of services
 ///
@@ -56,7 +59,7 @@ impl Watch {
     }
 
     async fn follow(&self) -> anyhow::Result<()> {
-        let client = self.connection.connect()?;
+        let client = self.connection.connect(ClientConfig { spread: SPREAD, ..ClientConfig::default() })?;
         let mut events = client.events();
         let mut watches = self.watches(&client)?;
         let mut teller = Teller { json: self.format.json, connected: false, warming: false };
@@ -170,6 +173,9 @@ enum Notice {
         expired: u64,
         of: u64,
     },
+    AlarmEnded {
+        namespace: String,
+    },
     Skipped {
         problem: String,
     },
@@ -193,12 +199,11 @@ struct Teller {
 impl Teller {
     fn on_event(&mut self, event: ClientEvent) -> anyhow::Result<()> {
         match event {
-            ClientEvent::Connected { channel: Channel::Watch, .. } => {
-                if std::mem::replace(&mut self.connected, true) {
+            ClientEvent::Connected { channel: Channel::Watch, .. }
+                if std::mem::replace(&mut self.connected, true) => {
                     output::note("connected again");
                     return self.notice(Notice::Live);
                 }
-            }
             ClientEvent::Disconnected { channel: Channel::Watch, origin, reason, retry_in } => {
                 let retry = output::retry(retry_in);
                 if self.connected {
@@ -222,6 +227,9 @@ impl Teller {
             }
             ClientEvent::Alarm { namespace, expired, of } => {
                 return self.notice(Notice::Alarm { namespace: namespace.into(), expired, of });
+            }
+            ClientEvent::AlarmEnded { namespace } => {
+                return self.notice(Notice::AlarmEnded { namespace: namespace.into() });
             }
             _ => {}
         }

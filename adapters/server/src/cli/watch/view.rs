@@ -41,6 +41,7 @@ pub(super) fn notice(notice: &Notice) -> Option<String> {
         Notice::Alarm { namespace, expired, of } => {
             Some(format!("! {expired} of {of} instances of namespace {namespace} expired at once"))
         }
+        Notice::AlarmEnded { namespace } => Some(format!("! the alarm of namespace {namespace} is over")),
         Notice::Skipped { .. } | Notice::Stale { .. } | Notice::Live => None,
     }
 }
