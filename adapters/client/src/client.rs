@@ -74,7 +74,8 @@ impl Client {
     /// If this client has registered no such instance.
     pub async fn deregister(&self, instance: &ServiceInstance) -> Result<Deregistered, UpdateError> {
         let key = Key::new(self.namespace.clone(), instance.name.clone(), instance.id.clone());
-        let id = self.handle.shared.lock().by_key.get(&key).copied().ok_or(UpdateError::NotRegistered(key))?;
+        let shared = &self.handle.shared;
+        let id = shared.lock().find(key, shared.now())?;
         Ok(deregister(&self.handle, id).await)
     }
 
@@ -190,6 +191,20 @@ impl OnlineSignal {
         if let Some(shared) = self.0.upgrade() {
             shared.command(|state, now| state.machine.handle_online(now));
         }
+    }
+
+    /// Closes the client and does not wait for it: the machine is about to go away. The last words are sent in the
+    /// driver's next turn.
+    pub fn leave(&self) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.close();
+        }
+    }
+
+    /// Whether the client is gone, so that nobody needs this any more.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.0.upgrade().is_none_or(|shared| shared.lock().closing)
     }
 }
 

@@ -185,14 +185,17 @@ impl State {
         if self.closing {
             return Err(CommandError::Closed.into());
         }
-        let key = wanted.key();
-        let held = self.by_key.get(&key).copied();
-        let Some(id) = held.filter(|&id| !self.registration(id, now).state.is_final()) else {
-            return Err(UpdateError::NotRegistered(key));
-        };
+        let id = self.find(wanted.key(), now)?;
         wanted.ttl = self.registrations.get(&id).and_then(|slot| slot.ttl);
         self.machine.register(&wanted, now)?;
         Ok(id)
+    }
+
+    /// The registration of an instance, if this client has one that has not ended.
+    pub(crate) fn find(&self, key: Key, now: Instant) -> Result<RegistrationId, UpdateError> {
+        let held = self.by_key.get(&key).copied();
+        let lives = held.filter(|&id| !self.registration(id, now).state.is_final());
+        lives.ok_or(UpdateError::NotRegistered(key))
     }
 
     /// What follows for a subscription, once the registry has said anything at all.

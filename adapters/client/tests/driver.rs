@@ -77,15 +77,14 @@ async fn the_driver_ends_although_the_registry_is_down() {
 #[test]
 fn whoever_waits_is_let_go_when_the_runtime_ends() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    let (client, registration, mut watcher, neighbour) = runtime.block_on(async {
+    let (client, registration, mut watcher) = runtime.block_on(async {
         let (_, client) = open("memory:deserted");
         let registration = client.register(instance("web", "a")).await.unwrap();
         let mut watcher = client.watch("web").unwrap();
         watcher.next().await.unwrap();
         assert!(poll_once(&mut Box::pin(watcher.next())).await.is_pending());
-        (client, registration, watcher, ())
+        (client, registration, watcher)
     });
-    let () = neighbour;
     drop(runtime);
     let other = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     other.block_on(async {
@@ -103,6 +102,7 @@ async fn an_observer_that_is_late_knows_what_it_missed() {
     for n in 0..2_000 {
         let registration = client.register(instance("web", &n.to_string())).await.unwrap();
         registration.close().await;
+        tokio::task::yield_now().await;
     }
     let mut seen = 0;
     while poll_once(&mut Box::pin(events.next())).await.is_ready() {
@@ -118,9 +118,21 @@ async fn news_of_the_network_makes_the_client_try_at_once() {
     let registration = client.register(instance("web", "a")).in_background().unwrap();
     tokio::time::sleep(Duration::from_secs(300)).await;
     let signal = client.online_signal();
-    let before = client.counters().requests;
+    let tried_within = async |span: Duration| {
+        let (before, until) = (client.counters().requests, tokio::time::Instant::now() + span);
+        while client.counters().requests == before {
+            if tokio::time::Instant::now() > until {
+                return false;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        true
+    };
+    // By now it waits 15 s at least after each attempt.
+    assert!(tried_within(Duration::from_secs(31)).await);
+    assert!(!tried_within(Duration::from_secs(10)).await);
     signal.notify();
-    eventually(|| client.counters().requests > before).await;
+    assert!(tried_within(Duration::from_secs(4)).await);
     drop((client, registration));
     tokio::time::sleep(Duration::from_secs(30)).await;
     signal.notify();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use common::{connect, eventually, instance, listed, memory, poll_once};
 use periplus::core::client::{CommandError, Loss, RegistrationState};
 use periplus::core::{Endpoint, Key, Namespace, Patch, Status};
-use periplus::{ConnectOptions, RegisterError, UpdateError};
+use periplus::{Client, ConnectOptions, RegisterError, UpdateError};
 
 fn key(service: &str, id: &str) -> Key {
     let instance = instance(service, id);
@@ -161,20 +161,30 @@ async fn what_is_wrong_is_said_and_nothing_is_left_behind() {
     assert_eq!(listed(&client), 0);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_registration_that_is_cancelled_at_any_point_leaves_nothing_behind() {
     for polls in 0.. {
         let client = memory();
         let work = async {
-            let registration = client.register(instance("web", "a")).await.unwrap();
-            registration.set_status(Status::Draining).unwrap();
-            registration.acknowledged().await.unwrap();
+            let point = tokio::task::yield_now;
             let mut watcher = client.watch("web").unwrap();
+            point().await;
             watcher.next().await.unwrap();
+            point().await;
+            let registration = client.register(instance("web", "a")).await.unwrap();
+            point().await;
+            registration.set_status(Status::Draining).unwrap();
+            point().await;
+            registration.acknowledged().await.unwrap();
             client.get_service("api").await.unwrap();
-            let other = client.register(instance("web", "b")).await.unwrap();
+            point().await;
             watcher.next().await.unwrap();
+            // Until somebody lets it in, this waits.
+            block(&client, "b");
+            let other = client.register(instance("web", "b")).await.unwrap();
+            point().await;
             other.close().await;
+            point().await;
             registration.close().await;
         };
         let done = cancel_after(polls, work).await;
@@ -182,7 +192,7 @@ async fn a_registration_that_is_cancelled_at_any_point_leaves_nothing_behind() {
         client.clone().close().await;
         assert_eq!(common::watches(&client), 0, "after {polls} polls");
         if done {
-            assert!(polls > 1, "there is a point to cancel at");
+            assert!(polls > 8, "there are points to cancel at");
             return;
         }
     }
@@ -194,12 +204,19 @@ async fn a_registration_that_is_cancelled_while_the_registry_is_down_is_forgotte
         let client = connect("periplus://registry.example");
         let register = client.register(instance("web", "a"));
         assert!(!cancel_after(polls, async { drop(register.await) }).await);
-        let events = client.events();
-        drop(events);
-        let again = client.deregister(&instance("web", "a"));
+        let web = instance("web", "a");
+        let again = client.deregister(&web);
         let again = tokio::time::timeout(Duration::from_secs(60), again).await.unwrap();
         assert!(again.is_err() || again.is_ok_and(|out| out.confirmed), "after {polls} polls");
     }
+}
+
+/// Keeps an instance from registering for a while.
+fn block(client: &Client, id: &str) {
+    let caller = std::sync::Arc::default();
+    let span = Some(Duration::from_millis(300));
+    let blocked = client.with_registry(|registry, now| registry.evict(&key("web", id), "".into(), span, &caller, now));
+    assert_eq!(blocked, Some(Ok(false)));
 }
 
 /// Polls a future so often, letting others run in between, and drops it. Says whether it was done before.
@@ -209,7 +226,7 @@ async fn cancel_after(polls: usize, work: impl Future<Output = ()>) -> bool {
         if poll_once(&mut work).await.is_ready() {
             return true;
         }
-        tokio::task::yield_now().await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
     false
 }
