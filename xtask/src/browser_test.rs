@@ -5,7 +5,6 @@
 
 mod browser;
 mod files;
-mod registry;
 mod story;
 
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -7,9 +7,11 @@
 
 mod bench;
 mod browser_test;
+mod examples;
 mod failure;
 mod fuzz;
 mod paths;
+mod registry;
 mod run;
 mod service;
 mod setup;
