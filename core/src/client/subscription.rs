@@ -5,28 +5,39 @@
 //!
 //! # States and inputs
 //!
-//! An interest is in one of five states. Its [`Provenance`] says which; `Stale` is *cached* until the first snapshot of
-//! this life of the client, and *stale* after it.
+//! An interest is in one of five states: *unknown*, *cached* (known from a former life of the client), *live*,
+//! *unconfirmed* and *stale*. Its [`Provenance`] says which; a cached one is stale too. The table says what each input
+//! makes of an interest that holds a and b at some place in the registry's history, of which b is not confirmed in the
+//! column *unconfirmed*. A *newer* place is meant if nothing else is said.
 //!
-//! | Input | unknown | cached | live | unconfirmed | stale |
+//! | input | unknown | cached | live | unconfirmed | stale |
 //! |---|---|---|---|---|---|
-//! | snapshot, settled | live: replaces | live: replaces | replaces | live: replaces | live: replaces |
-//! | snapshot, warming, same epoch | – | unconfirmed: adds | unconfirmed: replaces | replaces the confirmed | unconfirmed: replaces the confirmed |
-//! | snapshot, warming, other epoch | unconfirmed: adds | unconfirmed: adds | unconfirmed: adds | adds | unconfirmed: adds |
-//! | snapshot older than what was shown in its epoch | refused | refused | refused | refused | refused |
-//! | delivery, newer | nothing | nothing | applied | applied | live or unconfirmed: applied |
-//! | delivery, where it is | nothing | nothing | heard | heard | live or unconfirmed |
-//! | delivery, older or of another epoch | nothing | nothing | nothing | nothing | nothing |
-//! | [`settled`](Subscriptions::settled) | nothing | nothing | what is due goes | live: what is due goes | live: what is due goes |
-//! | [`live`](Subscriptions::live) | nothing | nothing | heard | heard | live or unconfirmed |
-//! | [`stale`](Subscriptions::stale) | nothing | nothing | stale | stale | nothing |
-//! | an unconfirmed one is due | – | – | it goes, if the registry has settled | nothing | nothing |
+//! | snapshot of c | live: c | live: c | live: c | live: c | live: c |
+//! | the same, warming | unconfirmed: c | unconfirmed: a b c | unconfirmed: c | unconfirmed: b c | unconfirmed: c |
+//! | the same, warming, another epoch | unconfirmed: c | unconfirmed: a b c | unconfirmed: a b c | unconfirmed: a b c | unconfirmed: a b c |
+//! | the same, another epoch | live: c | live: c | live: c | live: c | live: c |
+//! | the same, where it is | live: c | live: c | – | live: a b | live: a b |
+//! | the same, older | live: c | refused | refused | refused | refused |
+//! | changes: c came, b went | – | – | live: a c | live: a c | live: a c |
+//! | the same, warming | – | – | unconfirmed: a c | unconfirmed: a c | unconfirmed: a c |
+//! | the same, where it is | – | – | – | live: a b | live: a b |
+//! | the same, older | – | – | – | – | – |
+//! | the same, another epoch | – | – | – | – | – |
+//! | a place and nothing else | – | – | – | live: a b | live: a b |
+//! | the same, warming | – | – | unconfirmed: a b | – | unconfirmed: a b |
+//! | `live` | – | – | – | live: a b | live: a b |
+//! | `live`, warming | – | – | unconfirmed: a b | – | unconfirmed: a b |
+//! | `settled` | – | – | – | live: a b | live: a b |
+//! | `settled` when b's ttl has passed | – | – | – | live: a | live: a b |
+//! | b's ttl passes after `settled` | – | – | – | live: a | live: a b |
+//! | b's ttl passes | – | – | – | – | – |
+//! | `stale` | – | – | stale: a b | stale: a b | – |
 //!
-//! *Adds*: what is listed is there and confirmed; what is not listed stays, unconfirmed, and goes at the earliest its
-//! ttl later, once the registry has settled. *Heard*: live, or unconfirmed if the registry is warming. A delivery that is
-//! not warming says that the registry has settled.
-//!
-//! A snapshot that an interest refuses is refused for all, and so is the rest of the delivery.
+//! An unconfirmed instance was known in an epoch that is over and has not been listed since. It goes when the registry
+//! says so, or once the registry has settled and the instance's own ttl has passed since the epoch began for the client,
+//! unless nothing can be heard then. A delivery that is not warming says that the registry has settled, like
+//! [`settled`](Subscriptions::settled). A snapshot that an interest refuses is refused for all, and so is the rest of the
+//! delivery.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -50,6 +61,8 @@ pub use cache::CacheError;
 mod cache;
 mod interest;
 mod place;
+#[cfg(test)]
+mod tests;
 
 /// The cause of what nobody told, but a snapshot left out.
 const UNKNOWN: SmolStr = SmolStr::new_static("");
@@ -91,7 +104,8 @@ impl From<&super::ClientConfig> for SubscriptionConfig {
 /// What one stream follows: what it was opened with, and all that this covers.
 ///
 /// Whatever the registry says on a stream is about this and nothing else. Make one when a stream is opened, and keep it
-/// as long as the stream.
+/// as long as the stream. Two streams may follow the same while the newer has said nothing yet; from then on nothing of
+/// the older may be delivered.
 #[derive(Clone, Debug, Default)]
 pub struct Following {
     selectors: Vec<Selector>,
@@ -123,7 +137,7 @@ pub struct Delivery {
     pub snapshots: Vec<(Selector, Vec<Listed>)>,
     /// What changed of the rest, oldest first.
     pub changes: Vec<(ServiceKey, Told)>,
-    /// Whether what is not listed may be there all the same.
+    /// Whether what is not listed may be there all the same. If not, the registry has settled.
     pub warming: bool,
 }
 
@@ -379,7 +393,8 @@ impl Subscriptions {
     }
 
     /// The registry has settled: what it does not list is not there. What did not come back goes, in one difference, but
-    /// nothing before its own ttl. O(interests of the stream), and O(instances) of those that were unsettled.
+    /// nothing before its own ttl. Deliver first what came with it: it may list some of them. O(interests of the stream),
+    /// and O(instances) of those that were unsettled.
     pub fn settled(&mut self, stream: &mut Following, now: Instant) {
         self.live(stream, false, now);
     }
