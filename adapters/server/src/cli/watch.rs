@@ -199,7 +199,10 @@ struct Teller {
 impl Teller {
     fn on_event(&mut self, event: ClientEvent) -> anyhow::Result<()> {
         match event {
-            ClientEvent::Connected { channel: Channel::Watch, .. } if std::mem::replace(&mut self.connected, true) => {
+            ClientEvent::Connected { channel: Channel::Watch, .. } => {
+                if !std::mem::replace(&mut self.connected, true) {
+                    return Ok(());
+                }
                 output::note("connected again");
                 return self.notice(Notice::Live);
             }
