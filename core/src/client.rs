@@ -42,9 +42,11 @@ use crate::protocol::Problem;
 use crate::set::{Change, Cursor};
 use crate::time::Instant;
 
+pub use advertise::{AdvertiseError, check_advertised, is_own};
 pub use backoff::Backoff;
 pub use config::{ClientConfig, ClientLimits};
 
+mod advertise;
 mod backoff;
 pub(crate) mod calls;
 mod config;

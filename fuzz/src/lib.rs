@@ -2,9 +2,14 @@
 //! committed corpus, as an ordinary test.
 
 // The alphabet, the model and the comparison are those of the core's own tests.
+#[path = "../../core/tests/decoding/mod.rs"]
+mod decoding;
 #[path = "../../core/tests/model/mod.rs"]
 mod model;
 
+use periplus_core::client::url::RegistryUrl;
+use periplus_core::http::body::{self, BodyBuffer, BodyError};
+use periplus_core::http::origin::Origin;
 use periplus_core::registry::State;
 use periplus_core::{
     Config, Cursor, Endpoint, Instance, InstanceId, InstanceLimits, Instant, Lease, Registry, ServiceInstance, WallTime,
@@ -14,8 +19,19 @@ use periplus_core::{
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target there is. Each has a folder of its name in `corpus/`.
-pub const TARGETS: &[Target] =
-    &[("registry_ops", registry_ops), ("instance_json", instance_json), ("texts", texts), ("restore", restore)];
+pub const TARGETS: &[Target] = &[
+    ("registry_ops", registry_ops),
+    ("instance_json", instance_json),
+    ("texts", texts),
+    ("restore", restore),
+    ("sse", sse),
+    ("lines", lines),
+    ("bodies", bodies),
+    ("urls", urls),
+];
+
+/// Streams up to this length are cut at every place; longer ones only where the input says.
+const CUT_EVERYWHERE: usize = 256;
 
 /// Operations on a registry, compared with the model after every step.
 pub fn registry_ops(bytes: &[u8]) {
@@ -73,4 +89,71 @@ pub fn restore(bytes: &[u8]) {
         while registry.poll_event().is_some() {}
     }
     assert!(registry.catalog().is_empty(), "nobody renews, so everything ends");
+}
+
+/// A stream of events: however it is cut, what comes of it is what the reference makes of the whole, with the limit
+/// that the first byte says and with none.
+pub fn sse(bytes: &[u8]) {
+    each_cut(bytes, |limit, whole, chunks| {
+        assert_eq!(decoding::decode_events(limit, chunks), decoding::reference_events(whole, limit), "{chunks:?}");
+    });
+}
+
+/// A stream of lines: however it is cut, the lines are those of the whole.
+pub fn lines(bytes: &[u8]) {
+    each_cut(bytes, |limit, whole, chunks| {
+        assert_eq!(decoding::decode_lines(limit, chunks), decoding::reference_lines(whole, limit), "{chunks:?}");
+    });
+}
+
+/// A body: however it is cut, it is read like the whole, and an error does not quote all of it.
+pub fn bodies(bytes: &[u8]) {
+    each_cut(bytes, |limit, whole, chunks| {
+        let mut body = BodyBuffer::new(limit);
+        let pushed: Result<(), BodyError> = chunks.iter().try_for_each(|chunk| body.push(chunk));
+        if whole.len() > limit {
+            assert_eq!(pushed, Err(BodyError::TooLong { limit }));
+            assert_eq!(body.finish::<serde_json::Value>(), Err(BodyError::TooLong { limit }));
+            return;
+        }
+        assert_eq!(body.bytes(), Ok(whole));
+        assert_eq!(body.finish::<serde_json::Value>(), body::parse(whole));
+        if let Err(error) = body.finish::<Vec<(u8, String)>>() {
+            assert!(error.to_string().len() < 300, "{error}");
+        }
+    });
+}
+
+/// Where a registry is: what is read is printed so that it is read the same again.
+pub fn urls(bytes: &[u8]) {
+    let Ok(text) = core::str::from_utf8(bytes) else {
+        return;
+    };
+    if let Ok(origin) = text.parse::<Origin>() {
+        assert_eq!(origin.to_string().parse(), Ok(origin), "an origin is read as it is printed");
+    }
+    match text.parse::<RegistryUrl>() {
+        Ok(url) => {
+            assert!(url.query.iter().all(|(key, value)| url.value(key) == Some(value)), "no key is there twice");
+            assert!(!url.query.iter().any(|(_, value)| value.contains(char::is_control)));
+            let place = RegistryUrl { query: Vec::new(), ..url };
+            assert_eq!(place.to_string().parse(), Ok(place), "a registry's place is read as it is printed");
+        }
+        Err(error) => assert!(!error.to_string().contains(char::is_control), "{error}"),
+    }
+}
+
+/// Calls `check` with limits, a stream, and ways of cutting it. The first byte of the input is one of the limits, the
+/// two after it are the lengths of pieces, and the rest is the stream.
+fn each_cut(bytes: &[u8], check: impl Fn(usize, &[u8], &[&[u8]])) {
+    let Some((&[limit, first, second], whole)) = bytes.split_first_chunk() else {
+        return;
+    };
+    for limit in [limit.into(), usize::MAX] {
+        check(limit, whole, &[whole]);
+        check(limit, whole, &decoding::in_chunks(whole, &[first.into(), second.into()]));
+        for chunks in decoding::cuts(whole).filter(|_| whole.len() <= CUT_EVERYWHERE) {
+            check(limit, whole, &chunks);
+        }
+    }
 }

@@ -9,7 +9,7 @@ use periplus::core::Instant;
 use periplus::core::http::Request;
 use periplus::driver::Driver;
 use periplus_hyper::host::{self, Storage};
-use periplus_hyper::{Client, Exchange};
+use periplus_hyper::{Exchange, HttpClient};
 
 use crate::net::AsyncIoNet;
 use crate::sleep::Sleep;
@@ -26,7 +26,7 @@ macro_rules! runtime {
         /// [storage](Self::with_storage).
         #[derive(Clone, Debug)]
         pub struct $name {
-            client: Client,
+            client: HttpClient,
             storage: Option<Arc<Storage>>,
         }
 
@@ -34,14 +34,14 @@ macro_rules! runtime {
             /// The runtime. It is one for the whole process, and starts its threads when it is first used.
             #[must_use]
             pub fn new() -> Self {
-                Self { client: Client::new(AsyncIoNet($spawn)), storage: None }
+                Self { client: HttpClient::new(AsyncIoNet($spawn)), storage: None }
             }
 
             /// With TLS of one's own: other roots, a certificate to show.
             #[cfg(feature = "tls")]
             #[must_use]
             pub fn with_tls(mut self, tls: &TlsConfig) -> Self {
-                self.client = Client::with_tls(AsyncIoNet($spawn), tls);
+                self.client = HttpClient::with_tls(AsyncIoNet($spawn), tls);
                 self
             }
 

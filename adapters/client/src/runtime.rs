@@ -11,8 +11,9 @@ use crate::driver::Driver;
 /// An async runtime, as the [driver](crate::driver) needs it.
 ///
 /// Each method is one thing that a runtime has anyway. The types are concrete, so that a runtime whose tasks must be
-/// `Send` can spawn the driver, and one that has a single thread need not be.
-pub trait Runtime: Clone + Unpin + 'static {
+/// `Send` can spawn the driver, and one that has a single thread need not be. The runtime itself is little more than a
+/// name for it and can be shared, because the handles read its clock from wherever they are.
+pub trait Runtime: Clone + Send + Sync + Unpin + 'static {
     /// A timer.
     type Sleep: Future<Output = ()> + Unpin;
     /// A request under way: yields what came of it, [`Input::End`] or [`Input::Failure`] last. Dropping it ends the

@@ -29,7 +29,7 @@ const BUFFER: usize = 64 * 1024;
 
 /// An HTTP/1.1 client. Cheap to clone; clones share their connections, which are closed when the last one is dropped.
 #[derive(Clone)]
-pub struct Client(Arc<Inner>);
+pub struct HttpClient(Arc<Inner>);
 
 struct Inner {
     net: Arc<dyn Net>,
@@ -46,12 +46,12 @@ pub(crate) struct Opened {
 
 /// A connection that is in use.
 pub(crate) struct Lease {
-    client: Client,
+    client: HttpClient,
     origin: Origin,
     sender: Sender,
 }
 
-impl Client {
+impl HttpClient {
     /// A client without connections, that believes the servers which public authorities vouch for.
     #[must_use]
     pub fn new(net: impl Net) -> Self {
@@ -160,14 +160,14 @@ impl Lease {
     pub(crate) fn end(self) {
         let Inner { net, pool, .. } = &*self.client.0;
         if !self.sender.is_closed() && pool.put(self.origin, self.sender) {
-            net.spawn(Box::pin(Client::sweep(net.clone(), Arc::downgrade(&self.client.0))));
+            net.spawn(Box::pin(HttpClient::sweep(net.clone(), Arc::downgrade(&self.client.0))));
         }
     }
 }
 
-impl fmt::Debug for Client {
+impl fmt::Debug for HttpClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").finish_non_exhaustive()
+        f.debug_struct("HttpClient").finish_non_exhaustive()
     }
 }
 

@@ -1,6 +1,6 @@
 //! HTTP for Periplus on any runtime that hyper can be given: connections, pools, TLS.
 //!
-//! A runtime supplies four things, as a [`Net`]: it resolves a name, dials an address, sleeps, and spawns. [`Client`]
+//! A runtime supplies four things, as a [`Net`]: it resolves a name, dials an address, sleeps, and spawns. [`HttpClient`]
 //! makes HTTP/1.1 of them: connections that are kept alive and used again, TLS by rustls, and an [`Exchange`] for each
 //! request, a stream of [`Input`](periplus_core::http::Input)s. [`host`] is what native runtimes have in common besides:
 //! a clock that counts suspend, storage in a directory, randomness.
@@ -26,7 +26,7 @@ mod pool;
 #[cfg(feature = "tls")]
 mod tls;
 
-pub use client::Client;
+pub use client::HttpClient;
 pub use dial::CONNECT_TIMEOUT;
 pub use exchange::Exchange;
 pub use net::{Io, Net, Task};

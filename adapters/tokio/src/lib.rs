@@ -14,7 +14,7 @@ use periplus::core::Instant;
 use periplus::core::http::Request;
 use periplus::driver::Driver;
 use periplus_hyper::host::{self, Storage};
-use periplus_hyper::{Client, Exchange};
+use periplus_hyper::{Exchange, HttpClient};
 use tokio::runtime::Handle;
 
 use crate::net::TokioNet;
@@ -32,7 +32,7 @@ pub use sleep::Sleep;
 #[derive(Clone, Debug)]
 pub struct Tokio {
     handle: Handle,
-    client: Client,
+    client: HttpClient,
     storage: Option<Arc<Storage>>,
 }
 
@@ -49,14 +49,14 @@ impl Tokio {
     /// A tokio runtime. It must have time and IO enabled.
     #[must_use]
     pub fn on(handle: Handle) -> Self {
-        Self { client: Client::new(TokioNet(handle.clone())), handle, storage: None }
+        Self { client: HttpClient::new(TokioNet(handle.clone())), handle, storage: None }
     }
 
     /// With TLS of one's own: other roots, a certificate to show.
     #[cfg(feature = "tls")]
     #[must_use]
     pub fn with_tls(mut self, tls: &TlsConfig) -> Self {
-        self.client = Client::with_tls(TokioNet(self.handle.clone()), tls);
+        self.client = HttpClient::with_tls(TokioNet(self.handle.clone()), tls);
         self
     }
 

@@ -286,7 +286,9 @@ fn decode(text: &str) -> Option<String> {
 /// Without the query, which may have secrets.
 impl fmt::Display for RegistryUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.scheme, self.name)?;
+        let mut name = String::new();
+        target::encode(&self.name, &mut name);
+        write!(f, "{}:{name}", self.scheme)?;
         for (number, host) in self.hosts.iter().enumerate() {
             write!(f, "{}{host}", if number == 0 { "//" } else { "," })?;
         }
@@ -337,13 +339,15 @@ mod tests {
             ("a?x&y=&z=%C3%A4", "periplus://a", &[("x", ""), ("y", ""), ("z", "ä")]),
             ("a?", "periplus://a", &[]),
             ("memory:", "memory:", &[]),
-            ("memory:one%20two?ns=a", "memory:one two", &[("ns", "a")]),
+            ("memory:one%20two?ns=a", "memory:one%20two", &[("ns", "a")]),
             ("memory", "periplus://memory", &[]),
         ] {
             let url = url(text);
             assert_eq!(url.to_string(), printed);
             let pairs: Vec<_> = url.query.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
             assert_eq!(pairs, query, "{text}");
+            let place = RegistryUrl { query: Vec::new(), ..url };
+            assert_eq!(printed.parse(), Ok(place), "what is printed is read the same");
         }
         assert_eq!(url("memory:one").name, "one");
         assert_eq!(url("periplus://a").name, "");

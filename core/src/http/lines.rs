@@ -194,4 +194,14 @@ mod tests {
         assert_eq!(decoder.decode(&mut &b"d\n"[..]), Err(LineTooLong { limit: 1 }));
         assert_eq!(decoder.finish(), Err(LineTooLong { limit: 1 }));
     }
+
+    #[test]
+    fn the_room_of_a_long_line_is_given_back() {
+        let mut decoder = LineDecoder::new(100_000);
+        assert_eq!(decoder.decode(&mut &[b'x'; 100_000][..]), Ok(None));
+        assert_eq!(decoder.decode(&mut &b"\n"[..]).map(|line| line.map(<[u8]>::len)), Ok(Some(100_000)));
+        assert!(decoder.line.capacity() <= 2 * 100_000);
+        assert_eq!(decoder.decode(&mut &b""[..]), Ok(None));
+        assert_eq!(decoder.line.capacity(), 0);
+    }
 }

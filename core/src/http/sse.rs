@@ -53,7 +53,7 @@ pub struct EventTooLong {
 /// comments and unknown fields mean nothing, bytes that are not UTF-8 become U+FFFD, and a block that the end of the
 /// stream cuts off is dropped. It departs from it in what [`Event`] says.
 ///
-/// Memory: one event and one line, together up to the limit.
+/// Memory: one event and one line, together up to the limit; a byte that is not UTF-8 becomes three.
 ///
 /// ```
 /// use periplus_core::http::sse::SseDecoder;
@@ -328,5 +328,28 @@ mod tests {
         assert_eq!(decoder.decode(&mut &b"a"[..]), Err(EventTooLong { limit: 10 }));
         assert_eq!(decoder.decode(&mut &b"\n\ndata\n\n"[..]), Err(EventTooLong { limit: 10 }));
         assert_eq!(decoder.decode(&mut &b""[..]), Err(EventTooLong { limit: 10 }));
+    }
+
+    #[test]
+    fn memory_is_bounded_by_the_limit_and_given_back_after_a_long_line() {
+        const LIMIT: usize = 100_000;
+        let streams: [&[u8]; 6] =
+            [b"data: x\n", b"data: \xff\xff\xff\xff\n", b": comment", b": comment\n", b"x: y\n\n", b"data"];
+        for stream in streams {
+            let mut decoder = SseDecoder::new(LIMIT);
+            let mut failed = false;
+            for _ in 0..LIMIT {
+                failed |= decoder.decode(&mut &*stream).is_err();
+                // A text that grows is moved into at most twice the room that it needs.
+                assert!(decoder.line.capacity() <= 2 * LIMIT);
+                assert!(decoder.line.capacity() + decoder.event.data.capacity() <= 2 * 3 * LIMIT);
+            }
+            assert_eq!(failed, !stream.starts_with(b": comment\n") && !stream.starts_with(b"x"));
+            assert!(!failed || decoder.line.capacity() + decoder.event.data.capacity() == 0);
+        }
+        let mut decoder = SseDecoder::new(LIMIT);
+        assert_eq!(decoder.decode(&mut &[b'x'; LIMIT][..]), Ok(None));
+        assert_eq!(decoder.decode(&mut &b"\n"[..]), Ok(None));
+        assert_eq!(decoder.line.capacity(), 0);
     }
 }

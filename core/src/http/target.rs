@@ -92,7 +92,7 @@ impl fmt::Write for Encoder<'_> {
 }
 
 /// Percent-encodes all but letters, digits and `-._~`.
-fn encode(text: &str, out: &mut String) {
+pub(crate) fn encode(text: &str, out: &mut String) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     let mut rest = text;
     while let Some(at) = rest.bytes().position(|byte| !is_plain(byte)) {

@@ -1,0 +1,48 @@
+//! What a client tells `tracing`, under the target `periplus`.
+
+use periplus_core::Key;
+use periplus_core::client::{ClientEvent, RegistrationState};
+use tracing::{debug, error, info, warn};
+
+/// Writes an event down.
+pub(crate) fn report(event: &ClientEvent, key: Option<&Key>) {
+    match event {
+        ClientEvent::Registration(id, state) => report_registration(id.0, key, state),
+        ClientEvent::Connected { channel, origin } => {
+            info!(target: "periplus", %channel, %origin, "the registry answers");
+        }
+        ClientEvent::Disconnected { channel, origin, reason, retry_in } => {
+            warn!(target: "periplus", %channel, %origin, %reason, ?retry_in, "the registry does not answer");
+        }
+        ClientEvent::Skipped { problem } => {
+            warn!(target: "periplus", %problem, "skipped an entry that is no instance");
+        }
+        ClientEvent::WatchRefused(problem) => {
+            warn!(target: "periplus", code = %problem.code, problem = %problem.message, "the registry refuses a watch");
+        }
+        ClientEvent::Alarm { namespace, expired, of } => {
+            warn!(target: "periplus", %namespace, expired, of, "many instances expired at once");
+        }
+        ClientEvent::Closed => debug!(target: "periplus", "the client is closed"),
+        _ => {}
+    }
+}
+
+fn report_registration(id: u64, key: Option<&Key>, state: &RegistrationState) {
+    let instance = key.map(tracing::field::debug);
+    match state {
+        RegistrationState::Registered => debug!(target: "periplus", id, instance, "registered"),
+        RegistrationState::Lost(loss) => warn!(target: "periplus", id, instance, ?loss, "lost, registering again"),
+        RegistrationState::Superseded => {
+            error!(target: "periplus", id, instance, "superseded: another holder has registered this id");
+        }
+        RegistrationState::Refused(problem) => {
+            let (code, problem) = (problem.code.as_str(), problem.message.as_str());
+            error!(target: "periplus", id, instance, code, problem, "the registry refuses the registration");
+        }
+        RegistrationState::Deregistered { confirmed } => {
+            debug!(target: "periplus", id, instance, confirmed, "deregistered");
+        }
+        _ => debug!(target: "periplus", id, instance, ?state, "registering"),
+    }
+}

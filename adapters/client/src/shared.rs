@@ -1,0 +1,353 @@
+//! What the driver and the handles share: the machine behind a lock, and those who wait.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+use std::time::Duration;
+
+use periplus_core::client::{
+    BoxedBackend, ClientEvent, CommandError, Counters, Loss, Provenance, Registration, RegistrationId,
+    RegistrationState, RegistrationView, SubscriptionId, Update,
+};
+use periplus_core::{Instant, Key, Selector};
+
+use crate::error::UpdateError;
+use crate::settings::Settings;
+use crate::waiters::{DriverWaker, Waiters};
+
+/// The clock of a client.
+pub(crate) type Clock = Arc<dyn Fn() -> Instant + Send + Sync>;
+
+/// Events that are kept for those who observe a client and have not read them yet.
+pub(crate) const EVENTS_KEPT: usize = 1024;
+
+/// The machine, behind a lock that is never held while somebody else's code runs.
+pub(crate) struct Shared {
+    clock: Clock,
+    pub(crate) driver: DriverWaker,
+    state: Mutex<State>,
+}
+
+/// What the lock guards.
+pub(crate) struct State {
+    pub(crate) machine: BoxedBackend,
+    pub(crate) registrations: BTreeMap<RegistrationId, Slot>,
+    pub(crate) by_key: BTreeMap<Key, RegistrationId>,
+    pub(crate) subscriptions: BTreeMap<SubscriptionId, Option<Waker>>,
+    /// When a subscription's holder gives up waiting for the first word.
+    pub(crate) deadlines: BTreeSet<(Instant, SubscriptionId)>,
+    /// Those who wait for the registry to have what is wanted: looked after at every turn.
+    pub(crate) acknowledgements: Waiters,
+    /// Those who wait for the end.
+    pub(crate) enders: Waiters,
+    pub(crate) observed: Observed,
+    /// Whether the machine was told to close.
+    pub(crate) closing: bool,
+    /// Whether nobody drives the machine any more.
+    pub(crate) ended: bool,
+}
+
+/// A registration, with those who hold it.
+pub(crate) struct Slot {
+    key: Key,
+    ttl: Option<Duration>,
+    handles: usize,
+    /// The latest state that the machine told.
+    told: RegistrationState,
+    pub(crate) waiters: Waiters,
+}
+
+/// The latest events, for those who observe.
+#[derive(Debug, Default)]
+pub(crate) struct Observed {
+    pub(crate) events: VecDeque<ClientEvent>,
+    /// The number of the first of them.
+    pub(crate) first: u64,
+    pub(crate) readers: usize,
+    pub(crate) waiters: Waiters,
+}
+
+impl Shared {
+    pub(crate) fn new(machine: BoxedBackend, clock: Clock) -> Self {
+        let state = State {
+            machine,
+            registrations: BTreeMap::new(),
+            by_key: BTreeMap::new(),
+            subscriptions: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+            acknowledgements: Waiters::default(),
+            enders: Waiters::default(),
+            observed: Observed::default(),
+            closing: false,
+            ended: false,
+        };
+        Self { clock, driver: DriverWaker::default(), state: Mutex::new(state) }
+    }
+
+    /// The time on the clock of this client.
+    pub(crate) fn now(&self) -> Instant {
+        (self.clock)()
+    }
+
+    /// The state, to be held for a moment.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives the machine something to do, and wakes the driver to see it done.
+    pub(crate) fn command<T>(&self, command: impl FnOnce(&mut State, Instant) -> T) -> T {
+        let mut state = self.lock();
+        let now = self.now();
+        let result = command(&mut state, now);
+        drop(state);
+        self.driver.wake();
+        result
+    }
+
+    /// Tells the machine to close, and those who watch that nothing follows.
+    pub(crate) fn close(&self) {
+        let mut wakers = Vec::new();
+        self.command(|state, now| {
+            if !state.closing {
+                state.closing = true;
+                state.machine.close(now);
+                state.wake_watchers(&mut wakers);
+            }
+        });
+        wake_all(&mut wakers);
+    }
+
+    /// The driver is gone: whoever waits need wait no longer.
+    pub(crate) fn end(&self) {
+        let mut wakers = Vec::new();
+        let mut state = self.lock();
+        state.ended = true;
+        state.closing = true;
+        state.wake_watchers(&mut wakers);
+        state.wake_everyone_else(&mut wakers);
+        drop(state);
+        self.driver.clear();
+        wake_all(&mut wakers);
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
+}
+
+/// Wakes them, with no lock held.
+pub(crate) fn wake_all(wakers: &mut Vec<Waker>) {
+    wakers.drain(..).for_each(Waker::wake);
+}
+
+impl State {
+    /// Registers, and counts one more who holds the registration.
+    pub(crate) fn register(&mut self, wanted: &Registration, now: Instant) -> Result<RegistrationId, CommandError> {
+        if self.closing {
+            return Err(CommandError::Closed);
+        }
+        let id = self.machine.register(wanted, now)?;
+        let key = wanted.key();
+        let slot = self.registrations.entry(id).or_insert_with(|| Slot {
+            key: key.clone(),
+            ttl: wanted.ttl,
+            handles: 0,
+            told: RegistrationState::Registering,
+            waiters: Waiters::default(),
+        });
+        slot.handles += 1;
+        slot.ttl = wanted.ttl;
+        self.by_key.insert(key, id);
+        Ok(id)
+    }
+
+    /// Replaces the instance of a registration. Its ttl stays.
+    pub(crate) fn replace(&mut self, mut wanted: Registration, now: Instant) -> Result<RegistrationId, UpdateError> {
+        if self.closing {
+            return Err(CommandError::Closed.into());
+        }
+        let key = wanted.key();
+        let held = self.by_key.get(&key).copied();
+        let Some(id) = held.filter(|&id| !self.registration(id, now).state.is_final()) else {
+            return Err(UpdateError::NotRegistered(key));
+        };
+        wanted.ttl = self.registrations.get(&id).and_then(|slot| slot.ttl);
+        self.machine.register(&wanted, now)?;
+        Ok(id)
+    }
+
+    /// What follows for a subscription, once the registry has said anything at all.
+    pub(crate) fn next_word(&mut self, id: SubscriptionId) -> Option<Update> {
+        loop {
+            let update = self.machine.poll_update(id)?;
+            if update.provenance != Provenance::Unknown || !update.changes.is_empty() {
+                return Some(update);
+            }
+        }
+    }
+
+    /// Counts one more who holds a registration.
+    pub(crate) fn hold(&mut self, id: RegistrationId) {
+        if let Some(slot) = self.registrations.get_mut(&id) {
+            slot.handles += 1;
+        }
+    }
+
+    /// Counts one less; the last one deregisters.
+    pub(crate) fn let_go(&mut self, id: RegistrationId, now: Instant) {
+        let Some(slot) = self.registrations.get_mut(&id) else { return };
+        slot.handles -= 1;
+        if slot.handles == 0 {
+            self.machine.deregister(id, now);
+            self.forget_if_over(id);
+        }
+    }
+
+    /// What became of a registration: a final state is remembered as long as somebody holds it, and one that time
+    /// has overtaken is not believed.
+    pub(crate) fn registration(&self, id: RegistrationId, now: Instant) -> Standing {
+        let told = || self.registrations.get(&id).map_or(ENDED, |slot| slot.told.clone());
+        match self.machine.registration(id) {
+            Some(view) => {
+                let lapsed =
+                    view.state == RegistrationState::Registered && view.until.is_some_and(|until| until <= now);
+                let state = if lapsed { RegistrationState::Lost(Loss::Lapsed) } else { view.state.clone() };
+                Standing { state, current: view.current, view: Some(view) }
+            }
+            None => Standing { state: told(), current: false, view: None },
+        }
+    }
+
+    /// Takes note of what the machine told of a registration. O(log n).
+    fn tell(&mut self, id: RegistrationId, state: &RegistrationState, wakers: &mut Vec<Waker>) {
+        let Some(slot) = self.registrations.get_mut(&id) else { return };
+        slot.told = state.clone();
+        slot.waiters.take(wakers);
+        self.forget_if_over(id);
+    }
+
+    /// Whether anybody could still ask.
+    fn forget_if_over(&mut self, id: RegistrationId) {
+        let Some(slot) = self.registrations.get(&id) else { return };
+        if slot.handles == 0 && (slot.told.is_final() || self.machine.registration(id).is_none()) {
+            if self.by_key.get(&slot.key) == Some(&id) {
+                self.by_key.remove(&slot.key);
+            }
+            self.registrations.remove(&id);
+        }
+    }
+
+    /// Begins to follow something.
+    pub(crate) fn watch(&mut self, selector: &Selector, now: Instant) -> Result<SubscriptionId, CommandError> {
+        if self.closing {
+            return Err(CommandError::Closed);
+        }
+        let id = self.machine.watch(selector, now)?;
+        self.subscriptions.insert(id, None);
+        Ok(id)
+    }
+
+    /// Ends a subscription. Returns the waker that waited for it.
+    #[must_use]
+    pub(crate) fn unwatch(&mut self, id: SubscriptionId, now: Instant) -> Option<Waker> {
+        self.machine.unwatch(id, now);
+        self.subscriptions.remove(&id).flatten()
+    }
+
+    /// Waits for what a subscription will say next. Returns the waker that waited before.
+    #[must_use]
+    pub(crate) fn park_watcher(&mut self, id: SubscriptionId, waker: Waker) -> Option<Waker> {
+        match self.subscriptions.get_mut(&id) {
+            Some(place) => place.replace(waker),
+            None => Some(waker),
+        }
+    }
+
+    /// Takes note of an event, and of those whom it wakes. Returns the key of the registration it is about.
+    pub(crate) fn on_event(&mut self, event: &ClientEvent, wakers: &mut Vec<Waker>) -> Option<Key> {
+        let mut key = None;
+        match event {
+            ClientEvent::Registration(id, state) => {
+                key = self.registrations.get(id).map(|slot| slot.key.clone());
+                self.tell(*id, state, wakers);
+            }
+            ClientEvent::Update(id) => {
+                wakers.extend(self.subscriptions.get_mut(id).and_then(Option::take));
+                return None;
+            }
+            _ => {}
+        }
+        let observed = &mut self.observed;
+        if observed.readers > 0 {
+            observed.events.push_back(event.clone());
+            if observed.events.len() > EVENTS_KEPT {
+                observed.events.pop_front();
+                observed.first += 1;
+            }
+            observed.waiters.take(wakers);
+        }
+        key
+    }
+
+    /// Wakes those whose time has come.
+    pub(crate) fn on_time(&mut self, now: Instant, wakers: &mut Vec<Waker>) {
+        while self.deadlines.first().is_some_and(|(at, _)| *at <= now) {
+            if let Some((_, id)) = self.deadlines.pop_first() {
+                wakers.extend(self.subscriptions.get_mut(&id).and_then(Option::take));
+            }
+        }
+    }
+
+    /// When the driver has to come back at the latest.
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
+        let deadline = self.deadlines.first().map(|(at, _)| *at);
+        self.machine.poll_timeout().into_iter().chain(deadline).min()
+    }
+
+    pub(crate) fn counters(&self) -> Counters {
+        self.machine.counters()
+    }
+
+    fn wake_watchers(&mut self, wakers: &mut Vec<Waker>) {
+        wakers.extend(self.subscriptions.values_mut().filter_map(Option::take));
+    }
+
+    fn wake_everyone_else(&mut self, wakers: &mut Vec<Waker>) {
+        for slot in self.registrations.values_mut() {
+            slot.waiters.take(wakers);
+        }
+        self.acknowledgements.take(wakers);
+        self.enders.take(wakers);
+        self.observed.waiters.take(wakers);
+    }
+}
+
+/// What became of a registration, as far as it can be believed now.
+pub(crate) struct Standing {
+    pub(crate) state: RegistrationState,
+    pub(crate) current: bool,
+    pub(crate) view: Option<RegistrationView>,
+}
+
+const ENDED: RegistrationState = RegistrationState::Deregistered { confirmed: false };
+
+/// What the handles hold. When the last is gone, the client closes.
+pub(crate) struct Handle {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) settings: Settings,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.close();
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Handle")
+    }
+}

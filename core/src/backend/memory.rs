@@ -1,0 +1,638 @@
+//! A registry in the process itself, behind the same contract as any other: no network, nothing to be configured.
+//!
+//! It is the embedded default, and what users write their own tests against. What the client wants is done at once: a
+//! registration is registered when the command returns, a watch has its first list.
+//!
+//! # States and inputs
+//!
+//! | Input | registering, lost | registered | superseded, refused, deregistered |
+//! |---|---|---|---|
+//! | [`register`](Backend::register) of the same instance | tried at once, with the new terms | registered with the new terms | a new registration |
+//! | [`update`](Backend::update) | changes what is wanted | changes the registry | refused: ended |
+//! | [`deregister`](Backend::deregister) | deregistered, confirmed | deregistered, confirmed | nothing |
+//! | its time to renew | – | renewed | – |
+//! | its time to retry, [`handle_online`](Backend::handle_online) | registered, or it waits on | – | – |
+//! | evicted, or expired while nobody drove the client | – | lost; retried shortly | – |
+//! | another client registers the id | superseded when it is tried again | superseded | – |
+//! | [`close`](Backend::close) | deregistered, confirmed | deregistered, confirmed | nothing |
+//!
+//! A registration is *registering* for longer than its command only while the registry is full, the id is blocked after
+//! an eviction, or the registry lets another holder keep it. It is *refused* if the registry takes no such instance, ever.
+//!
+//! Inputs of requests do nothing, because there are none. A lease is renewed after a third of its ttl, and in any case
+//! before the registry is asked what is due: nothing that a living client holds expires.
+
+mod hub;
+
+use alloc::borrow::ToOwned;
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+pub use hub::{Home, Hub, MemberId};
+
+use crate::catalog::{Delivered, Delivery, Notice, Selector, WatchId, WatchStart};
+use crate::client::subscription::{self, Following, SubscriptionConfig, Subscriptions, Told};
+use crate::client::{
+    Backend, ClientConfig, ClientEvent, CommandError, Counters, Loss, Registration, RegistrationId, RegistrationState,
+    RegistrationView, SubscriptionId, Update, View,
+};
+use crate::error::{RegisterError, UpdateError};
+use crate::event::{Alarm, Caller};
+use crate::http::{Failure, Head, RequestId, Transmit};
+use crate::instance::Patch;
+use crate::lease::{Lease, LeaseError};
+use crate::name::{Key, Namespace};
+use crate::packed::Instance;
+use crate::protocol::Problem;
+use crate::registry::{Incarnation, Operation, Register};
+use crate::time::Instant;
+
+/// How long what was refused for now waits.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// The shortest and the longest ttl there is.
+const TTL: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(24 * 3600));
+
+/// A client of a registry in this process. See the [module](self) for what each input does.
+///
+/// Commands cost what they cost the [`Registry`](crate::Registry), and O(log registrations). Idle, it costs one renewal
+/// for each registration every third of its ttl.
+#[derive(Debug)]
+pub struct Memory<H: Home = Hub> {
+    home: H,
+    member: MemberId,
+    config: ClientConfig,
+    caller: Arc<Caller>,
+    now: Instant,
+    sequence: u64,
+    registrations: BTreeMap<RegistrationId, Held>,
+    by_key: BTreeMap<Key, RegistrationId>,
+    last: u64,
+    /// When a registration is to be renewed, or tried again.
+    due: BTreeSet<(Instant, RegistrationId)>,
+    subscriptions: Subscriptions,
+    streams: BTreeMap<WatchId, Following>,
+    /// The registrations whose state is news.
+    told: BTreeSet<RegistrationId>,
+    /// The latest alarm of each namespace.
+    alarms: BTreeMap<Namespace, Alarm>,
+    /// Watches that the registry refused: at most one for each selector.
+    refused: VecDeque<Problem>,
+    /// When the registry wants to be looked at.
+    registry: Option<Instant>,
+    /// When refused watches are tried again.
+    reopen: Option<Instant>,
+    counters: Counters,
+    closed: bool,
+    closed_told: bool,
+}
+
+/// A registration as it is held.
+#[derive(Debug)]
+struct Held {
+    wanted: Registration,
+    state: RegistrationState,
+    lease: Option<Lease>,
+    generation: Option<u64>,
+    ttl: Duration,
+    until: Option<Instant>,
+    due: Option<Instant>,
+    registered: u64,
+    problem: Option<String>,
+}
+
+impl Memory {
+    /// A client with a registry of its own.
+    #[must_use]
+    pub fn new(config: ClientConfig, hub: Hub, now: Instant) -> Self {
+        Self::at(config, hub, now)
+    }
+
+    /// The hub, for a test to look at and change. Nothing is told of it before the next input.
+    pub const fn hub_mut(&mut self) -> &mut Hub {
+        &mut self.home
+    }
+}
+
+impl<H: Home> Memory<H> {
+    /// A client of a registry that others share.
+    #[must_use]
+    pub fn at(config: ClientConfig, mut home: H, now: Instant) -> Self {
+        let member = home.with(Hub::join);
+        let caller = Caller { client: "memory".into(), ..Caller::default() };
+        Self {
+            home,
+            member,
+            subscriptions: Subscriptions::new(SubscriptionConfig::from(&config)),
+            config,
+            caller: Arc::new(caller),
+            now,
+            sequence: 0,
+            registrations: BTreeMap::new(),
+            by_key: BTreeMap::new(),
+            last: 0,
+            due: BTreeSet::new(),
+            streams: BTreeMap::new(),
+            told: BTreeSet::new(),
+            alarms: BTreeMap::new(),
+            refused: VecDeque::new(),
+            registry: None,
+            reopen: None,
+            counters: Counters::default(),
+            closed: false,
+            closed_told: false,
+        }
+    }
+
+    /// Which client of the hub it is.
+    #[must_use]
+    pub const fn member(&self) -> MemberId {
+        self.member
+    }
+
+    // Registrations.
+
+    fn operation(&mut self) -> Operation {
+        self.sequence += 1;
+        Operation { incarnation: Incarnation(u128::from(self.member.0)), sequence: self.sequence }
+    }
+
+    /// Checks what can be checked before anything is done.
+    fn check(&self, registration: &Registration) -> Result<Instance, CommandError> {
+        if self.closed {
+            return Err(CommandError::Closed);
+        }
+        if let Some(given) = registration.ttl.filter(|ttl| *ttl < TTL.0 || *ttl > TTL.1) {
+            return Err(CommandError::Ttl { given });
+        }
+        Ok(Instance::new(&registration.instance, &self.config.limits.instance)?)
+    }
+
+    /// Asks the registry for a lease.
+    fn attempt(&mut self, id: RegistrationId) {
+        let operation = self.operation();
+        let (member, now) = (self.member, self.now);
+        let Some(held) = self.registrations.get_mut(&id) else { return };
+        let request = Register {
+            namespace: held.wanted.namespace.clone(),
+            instance: Instance::pack(&held.wanted.instance),
+            ttl: held.wanted.ttl,
+            operation,
+            reclaim: held.generation,
+        };
+        match self.home.with(|hub| hub.register(member, request, &self.caller, now)) {
+            Ok(registered) => {
+                held.lease = Some(registered.lease);
+                held.generation = Some(registered.generation);
+                held.ttl = registered.ttl;
+                held.until = Some(now.saturating_add(registered.ttl));
+                held.registered += 1;
+                held.problem = None;
+                self.counters.registrations += 1;
+                let renewal = now.saturating_add(registered.ttl / 3);
+                self.become(id, RegistrationState::Registered, Some(renewal));
+            }
+            Err(error) => {
+                held.problem = Some(error.to_string());
+                let later = match &error {
+                    RegisterError::Instance(_) | RegisterError::Ttl { .. } => {
+                        return self.become(id, RegistrationState::Refused(problem(&error)), None);
+                    }
+                    RegisterError::Superseded => return self.become(id, RegistrationState::Superseded, None),
+                    RegisterError::Blocked { remaining, .. } => (*remaining).max(RETRY),
+                    _ => RETRY,
+                };
+                let state = held.state.clone();
+                self.become(id, state, Some(now.saturating_add(later)));
+            }
+        }
+    }
+
+    /// Gives a registration its state, and says when it is to be looked at again.
+    fn become(&mut self, id: RegistrationId, state: RegistrationState, due: Option<Instant>) {
+        let Some(held) = self.registrations.get_mut(&id) else { return };
+        if let Some(before) = core::mem::replace(&mut held.due, due) {
+            self.due.remove(&(before, id));
+        }
+        self.due.extend(due.map(|at| (at, id)));
+        if state != RegistrationState::Registered {
+            (held.lease, held.until) = (None, None);
+        }
+        if state.is_final() {
+            let key = held.wanted.key();
+            self.home.with(|hub| hub.forget(self.member, &key));
+            if self.by_key.get(&key) == Some(&id) {
+                self.by_key.remove(&key);
+            }
+        }
+        if held.state != state {
+            held.state = state;
+            self.told.insert(id);
+        }
+    }
+
+    /// The lease of a registration is gone.
+    fn lost(&mut self, id: RegistrationId, how: LeaseError) {
+        self.counters.losses += 1;
+        if how == LeaseError::Superseded {
+            return self.become(id, RegistrationState::Superseded, None);
+        }
+        let Some(held) = self.registrations.get_mut(&id) else { return };
+        held.problem = Some(how.to_string());
+        let retry = self.now.saturating_add(RETRY);
+        self.become(id, RegistrationState::Lost(Loss::Told(how.code().into())), Some(retry));
+    }
+
+    fn renew(&mut self, id: RegistrationId) {
+        let Some(held) = self.registrations.get_mut(&id) else { return };
+        let Some(lease) = held.lease else { return };
+        let now = self.now;
+        match self.home.with(|hub| hub.registry_mut().renew(&lease, &self.caller, now)) {
+            Ok(()) => {
+                held.until = Some(now.saturating_add(held.ttl));
+                let renewal = now.saturating_add(held.ttl / 3);
+                self.counters.renewals += 1;
+                self.become(id, RegistrationState::Registered, Some(renewal));
+            }
+            Err(how) => self.lost(id, how),
+        }
+    }
+
+    /// Renews or tries what is due.
+    fn work(&mut self) {
+        while let Some((at, id)) = self.due.first().copied()
+            && at <= self.now
+        {
+            self.due.pop_first();
+            let Some(held) = self.registrations.get_mut(&id) else { continue };
+            held.due = None;
+            if held.lease.is_some() { self.renew(id) } else { self.attempt(id) }
+        }
+    }
+
+    fn take_out(&mut self, id: RegistrationId) {
+        let Some(held) = self.registrations.get(&id).filter(|held| !held.state.is_final()) else { return };
+        if let Some(lease) = held.lease {
+            let sequence = self.operation().sequence;
+            let now = self.now;
+            // However the lease ended, the instance is out.
+            let _ = self.home.with(|hub| hub.registry_mut().deregister(&lease, Some(sequence), &self.caller, now));
+        }
+        self.counters.deregistrations += 1;
+        self.become(id, RegistrationState::Deregistered { confirmed: true }, None);
+    }
+
+    // Subscriptions.
+
+    /// Follows in the registry what the subscriptions follow. O(selectors).
+    fn follow(&mut self) {
+        if !self.subscriptions.take_changed_interests() && self.reopen.is_none_or(|at| at > self.now) {
+            return;
+        }
+        self.reopen = None;
+        let wanted: Vec<(Selector, WatchStart)> = self
+            .subscriptions
+            .interests()
+            .map(|(_, selector, cursor)| {
+                let start = WatchStart { selectors: alloc::vec![(selector.clone(), cursor.cloned())] };
+                (selector.clone(), start)
+            })
+            .collect();
+        let wants = |stream: &Following| wanted.iter().any(|(selector, _)| stream.selectors().contains(selector));
+        let spare: Vec<WatchId> = self.streams.iter().filter(|(_, s)| !wants(s)).map(|(watch, _)| *watch).collect();
+        for watch in spare {
+            self.streams.remove(&watch);
+            self.home.with(|hub| hub.unwatch(watch));
+        }
+        let open: BTreeSet<Selector> = self.streams.values().flat_map(|s| s.selectors().to_owned()).collect();
+        for (selector, start) in wanted.into_iter().filter(|(selector, _)| !open.contains(selector)) {
+            let (member, now) = (self.member, self.now);
+            match self.home.with(|hub| hub.watch(member, &start, &self.caller, now)) {
+                Ok(watch) => drop(self.streams.insert(watch, Following::new(alloc::vec![selector]))),
+                Err(error) => {
+                    self.reopen = Some(now.saturating_add(RETRY));
+                    if self.refused.is_empty() {
+                        self.refused.push_back(plain("limit", error.to_string()));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes what the registry has to say.
+    fn pull(&mut self) {
+        let member = self.member;
+        let news = self.home.with(|hub| {
+            hub.settle();
+            hub.take(member)
+        });
+        for key in news.ended {
+            let Some(&id) = self.by_key.get(&key) else { continue };
+            self.renew(id);
+        }
+        for watch in news.ready {
+            let Some(mut stream) = self.streams.remove(&watch) else { continue };
+            let (delivery, warming) = self.home.with(|hub| {
+                let registry = hub.registry_mut();
+                (registry.poll_watch(watch), registry.warming_until().is_some())
+            });
+            if let Some(delivery) = delivery {
+                self.deliver(&mut stream, &delivery, warming);
+            }
+            self.streams.insert(watch, stream);
+        }
+        self.registry = self.home.with(|hub| hub.registry().poll_timeout());
+    }
+
+    fn deliver(&mut self, stream: &mut Following, delivery: &Delivery, warming: bool) {
+        let snapshots = delivery.snapshots.iter().map(|snapshot| {
+            let listed = snapshot.instances.iter().map(|listed| (listed.instance.clone(), ttl(listed))).collect();
+            (snapshot.selector.clone(), listed)
+        });
+        let changes = delivery.changes.iter().map(|change| {
+            let told = if change.present() {
+                Told::Put(change.instance.clone(), ttl(change))
+            } else {
+                Told::Remove(change.instance.instance_id())
+            };
+            ((*change.service).clone(), told)
+        });
+        let told = subscription::Delivery {
+            cursor: Some(delivery.cursor.clone()),
+            snapshots: snapshots.collect(),
+            changes: changes.collect(),
+            warming,
+        };
+        // One registry never goes back, so that nothing it says is older than what was seen.
+        let taken = self.subscriptions.deliver(stream, &told, self.now);
+        debug_assert!(taken.is_ok(), "a registry in this process does not go back: {taken:?}");
+        for notice in &delivery.notices {
+            match notice {
+                Notice::Settled => self.subscriptions.settled(stream, self.now),
+                Notice::Alarm(alarm) => drop(self.alarms.insert(alarm.namespace.clone(), alarm.clone())),
+                _ => {}
+            }
+        }
+    }
+
+    fn advance(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+    }
+}
+
+fn ttl(listed: &Delivered) -> Option<Duration> {
+    listed.ttl_ms.map(|ttl| Duration::from_millis(ttl.into()))
+}
+
+fn problem(error: &RegisterError) -> Problem {
+    let code = if matches!(error, RegisterError::Ttl { .. }) { "invalid_ttl" } else { "invalid_instance" };
+    plain(code, error.to_string())
+}
+
+fn plain(code: &'static str, message: String) -> Problem {
+    Problem { code: code.into(), message, field: None, limit: None }
+}
+
+impl<H: Home> Backend for Memory<H> {
+    fn register(&mut self, registration: &Registration, now: Instant) -> Result<RegistrationId, CommandError> {
+        self.advance(now);
+        self.check(registration)?;
+        let key = registration.key();
+        if let Some(&id) = self.by_key.get(&key) {
+            if let Some(held) = self.registrations.get_mut(&id) {
+                held.wanted = registration.clone();
+            }
+            self.attempt(id);
+            self.pull();
+            return Ok(id);
+        }
+        let limit = self.config.limits.registrations;
+        if self.registrations.len() >= limit {
+            return Err(CommandError::Limit { what: "registrations", limit });
+        }
+        self.last += 1;
+        let id = RegistrationId(self.last);
+        let held = Held {
+            wanted: registration.clone(),
+            state: RegistrationState::Registering,
+            lease: None,
+            generation: None,
+            ttl: Duration::ZERO,
+            until: None,
+            due: None,
+            registered: 0,
+            problem: None,
+        };
+        self.registrations.insert(id, held);
+        self.by_key.insert(key, id);
+        self.told.insert(id);
+        self.attempt(id);
+        self.pull();
+        Ok(id)
+    }
+
+    fn update(&mut self, id: RegistrationId, patch: &Patch, now: Instant) -> Result<(), CommandError> {
+        self.advance(now);
+        if self.closed {
+            return Err(CommandError::Closed);
+        }
+        let held = self.registrations.get(&id).filter(|held| !held.state.is_final()).ok_or(CommandError::Ended)?;
+        let mut wanted = held.wanted.clone();
+        wanted.instance.apply(patch);
+        self.check(&wanted)?;
+        if let Some(lease) = held.lease {
+            let sequence = self.operation().sequence;
+            let now = self.now;
+            let updated =
+                self.home.with(|hub| hub.registry_mut().update(&lease, patch, Some(sequence), &self.caller, now));
+            match updated {
+                Ok(_) => {}
+                Err(UpdateError::Instance(error)) => return Err(error.into()),
+                Err(UpdateError::Limit(reached)) => {
+                    return Err(CommandError::Limit { what: reached.limit, limit: reached.value });
+                }
+                Err(UpdateError::Lease(how)) => self.lost(id, how),
+                Err(UpdateError::Outdated { .. }) => debug_assert!(false, "sequences rise"),
+            }
+        }
+        if let Some(held) = self.registrations.get_mut(&id) {
+            held.wanted = wanted;
+        }
+        self.pull();
+        Ok(())
+    }
+
+    fn deregister(&mut self, id: RegistrationId, now: Instant) {
+        self.advance(now);
+        self.take_out(id);
+        self.pull();
+    }
+
+    fn watch(&mut self, selector: &Selector, now: Instant) -> Result<SubscriptionId, CommandError> {
+        self.advance(now);
+        if self.closed {
+            return Err(CommandError::Closed);
+        }
+        let id = self.subscriptions.watch(selector, self.now)?;
+        self.follow();
+        self.pull();
+        Ok(id)
+    }
+
+    fn unwatch(&mut self, id: SubscriptionId, now: Instant) {
+        self.advance(now);
+        self.subscriptions.unwatch(id, self.now);
+        self.follow();
+        self.pull();
+    }
+
+    fn close(&mut self, now: Instant) {
+        self.advance(now);
+        if self.closed {
+            return;
+        }
+        self.closed = true;
+        let all: Vec<RegistrationId> = self.registrations.keys().copied().collect();
+        for id in all {
+            self.take_out(id);
+        }
+        for (watch, _) in core::mem::take(&mut self.streams) {
+            self.home.with(|hub| hub.unwatch(watch));
+        }
+        self.subscriptions = Subscriptions::new(SubscriptionConfig::from(&self.config));
+        self.home.with(|hub| {
+            hub.settle();
+            hub.leave(self.member);
+        });
+        self.registry = None;
+        self.reopen = None;
+    }
+
+    fn handle_response(&mut self, _: RequestId, _: &Head, now: Instant) {
+        self.advance(now);
+    }
+
+    fn handle_chunk(&mut self, _: RequestId, _: &[u8], now: Instant) {
+        self.advance(now);
+    }
+
+    fn handle_end(&mut self, _: RequestId, now: Instant) {
+        self.advance(now);
+    }
+
+    fn handle_failure(&mut self, _: RequestId, _: &Failure, now: Instant) {
+        self.advance(now);
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.advance(now);
+        if self.closed {
+            return;
+        }
+        self.work();
+        let now = self.now;
+        self.home.with(|hub| hub.registry_mut().handle_timeout(now));
+        self.subscriptions.handle_timeout(now);
+        self.follow();
+        self.pull();
+    }
+
+    fn handle_online(&mut self, now: Instant) {
+        self.advance(now);
+        if self.closed {
+            return;
+        }
+        let waits = |held: &Held| held.lease.is_none() && !held.state.is_final();
+        let waiting: Vec<RegistrationId> =
+            self.registrations.iter().filter(|(_, held)| waits(held)).map(|(id, _)| *id).collect();
+        for id in waiting {
+            self.attempt(id);
+        }
+        self.pull();
+    }
+
+    fn poll_transmit(&mut self) -> Option<Transmit> {
+        None
+    }
+
+    fn poll_event(&mut self) -> Option<ClientEvent> {
+        if !self.closed {
+            self.pull();
+        }
+        if let Some(id) = self.told.pop_first() {
+            let state = self.registrations.get(&id)?.state.clone();
+            if state.is_final() {
+                self.registrations.remove(&id);
+            }
+            return Some(ClientEvent::Registration(id, state));
+        }
+        if let Some((namespace, alarm)) = self.alarms.pop_first() {
+            let (expired, of) = (alarm.expired as u64, alarm.of as u64);
+            return Some(ClientEvent::Alarm { namespace: namespace.as_str().into(), expired, of });
+        }
+        if let Some(problem) = self.refused.pop_front() {
+            return Some(ClientEvent::WatchRefused(problem));
+        }
+        if let Some(id) = self.subscriptions.poll_ready() {
+            return Some(ClientEvent::Update(id));
+        }
+        (self.closed && !core::mem::replace(&mut self.closed_told, true)).then_some(ClientEvent::Closed)
+    }
+
+    fn poll_update(&mut self, id: SubscriptionId) -> Option<Update> {
+        self.subscriptions.poll_update(id)
+    }
+
+    fn poll_cache(&mut self) -> Option<Vec<u8>> {
+        self.subscriptions.poll_cache()
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        if self.closed {
+            return None;
+        }
+        let due = self.due.first().map(|(at, _)| *at);
+        [due, self.subscriptions.poll_timeout(), self.registry, self.reopen].into_iter().flatten().min()
+    }
+
+    fn registration(&self, id: RegistrationId) -> Option<RegistrationView> {
+        let held = self.registrations.get(&id)?;
+        Some(RegistrationView {
+            state: held.state.clone(),
+            until: held.until,
+            registered: held.registered,
+            instance: held.wanted.instance.clone(),
+            current: held.state == RegistrationState::Registered && held.problem.is_none(),
+            problem: held.problem.clone(),
+        })
+    }
+
+    fn view(&self, id: SubscriptionId) -> Option<View> {
+        self.subscriptions.view(id)
+    }
+
+    fn counters(&self) -> Counters {
+        let subscriptions = self.subscriptions.counters();
+        Counters {
+            stale: subscriptions.stale,
+            deliveries: subscriptions.deliveries,
+            snapshots: subscriptions.snapshots,
+            changes: subscriptions.changes,
+            ..self.counters
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed
+    }
+}
+
+impl<H: Home> Drop for Memory<H> {
+    /// Leaves nothing behind in a registry that others go on to use.
+    fn drop(&mut self) {
+        self.close(self.now);
+    }
+}
