@@ -8,15 +8,20 @@
 //!
 //! # States and inputs
 //!
-//! | input | not ours or over | call | stream, opening | stream, open |
+//! What each input does to a client that does one thing: *down*, the way to the registry has failed, and is tried again
+//! after a while; *stale* and *told*, what the subscription learns.
+//!
+//! | input | not ours, or over | a call | a stream, opening | a stream, open |
 //! |---|---|---|---|---|
-//! | response: success | – | body follows | the stream is open; an older one is dropped | – |
-//! | response: refusal | – | body follows | body follows | – |
-//! | chunk | – | kept | a refusal's: kept | deliveries, notices |
-//! | chunk beyond a limit, or no event of the protocol | – | failed | failed | stale; opened again |
-//! | end | – | read: good, refused, or makes no sense | refused: opened again | stale; opened again |
-//! | failure | – | tried again, same command | opened again | stale; opened again |
-//! | deadline | – | dropped; tried again, same command | dropped; opened again | silent: stale; opened again |
+//! | head: success | – | – | up | – |
+//! | head: success, of another type | – | – | dropped, down | – |
+//! | head: refusal | – | – | – | – |
+//! | a chunk | – | – | – | told |
+//! | a chunk beyond the limit | – | dropped, down | dropped, down | dropped, stale, down |
+//! | end | – | down | down | stale, down |
+//! | failure: not sent | – | down | down | stale, down |
+//! | failure: unknown | – | down | down | stale, down |
+//! | nothing for a minute | – | dropped, down | dropped, down | dropped, stale, down |
 
 mod answer;
 mod ask;
@@ -29,7 +34,7 @@ use alloc::vec::Vec;
 use smol_str::SmolStr;
 
 use crate::catalog::Selector;
-use crate::client::calls::{Call, Calls};
+use crate::client::calls::{Call, Calls, Way};
 use crate::client::holding::{Holdings, Work};
 use crate::client::link::{Fall, Link};
 use crate::client::subscription::{SubscriptionConfig, Subscriptions};
@@ -167,24 +172,24 @@ impl Native {
         self.config.origins.get(at).map(SmolStr::new).unwrap_or_default()
     }
 
-    /// An answer has come from this origin.
-    fn on_answer(&mut self, channel: Channel, origin: usize, now: Instant) {
+    /// An answer has come this way.
+    fn on_answer(&mut self, channel: Channel, way: Way, now: Instant) {
         if self.link_mut(channel).succeeded(now) {
-            let origin = self.origin(origin);
+            let origin = self.origin(way.origin);
             self.emit(ClientEvent::Connected { channel, origin });
         }
     }
 
-    /// A request of this kind, sent then, has failed at this origin.
-    fn on_fall(&mut self, channel: Channel, origin: usize, sent: Instant, fall: Fall, reason: &str, now: Instant) {
+    /// A request of this kind that went this way has failed.
+    fn on_fall(&mut self, channel: Channel, way: Way, fall: Fall, reason: &str, now: Instant) {
         self.counters.failures += 1;
         let shortest = self.holdings.shortest_ttl();
         let link = match channel {
             Channel::Calls => &mut self.link,
             Channel::Watch => &mut self.watch,
         };
-        if let Some(retry_in) = link.failed(sent, fall, &self.config, shortest, &mut self.rng, now) {
-            let (origin, reason) = (self.origin(origin), String::from(reason));
+        if let Some(retry_in) = link.failed(way, fall, &self.config, shortest, &mut self.rng, now) {
+            let (origin, reason) = (self.origin(way.origin), String::from(reason));
             self.emit(ClientEvent::Disconnected { channel, origin, reason, retry_in });
         }
     }
@@ -203,9 +208,9 @@ impl Native {
             return;
         };
         match call.what {
-            What::Stream => self.on_stream_over(id, call.origin, call.sent, fall, reason, now),
+            What::Stream => self.on_stream_over(id, call.way, fall, reason, now),
             What::Work(work, _) => {
-                self.on_fall(Channel::Calls, call.origin, call.sent, fall, reason, now);
+                self.on_fall(Channel::Calls, call.way, fall, reason, now);
                 self.on_unanswered(&work, id, arrived, reason, now);
             }
         }
@@ -408,3 +413,6 @@ impl Backend for Native {
         self.closed
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,15 +16,22 @@ pub(crate) struct Calls<T> {
     body_limit: usize,
 }
 
+/// The way that a request went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Way {
+    /// Whom it was sent to: a place in the configuration.
+    pub(crate) origin: usize,
+    /// The era of the link.
+    pub(crate) era: u64,
+}
+
 /// A request under way.
 #[derive(Debug)]
 pub(crate) struct Call<T> {
     /// What it is about.
     pub(crate) what: T,
-    /// When it was sent.
-    pub(crate) sent: Instant,
-    /// Whom it was sent to: a place in the configuration.
-    pub(crate) origin: usize,
+    /// Which way it went.
+    pub(crate) way: Way,
     /// The head of the answer, once it is there.
     pub(crate) head: Option<Head>,
     /// What there is of the body; streams keep none here.
@@ -38,18 +45,10 @@ impl<T> Calls<T> {
     }
 
     /// Sends a request. Without an answer until the deadline, [`overdue`](Self::overdue) names it.
-    pub(crate) fn send(
-        &mut self,
-        what: T,
-        request: Request,
-        origin: usize,
-        deadline: Option<Instant>,
-        now: Instant,
-    ) -> RequestId {
+    pub(crate) fn send(&mut self, what: T, request: Request, way: Way, deadline: Option<Instant>) -> RequestId {
         self.last += 1;
         let id = RequestId(self.last);
-        self.open
-            .insert(id, Call { what, sent: now, origin, head: None, body: BodyBuffer::new(self.body_limit), deadline });
+        self.open.insert(id, Call { what, way, head: None, body: BodyBuffer::new(self.body_limit), deadline });
         self.deadlines.extend(deadline.map(|deadline| (deadline, id)));
         self.out.push_back(Transmit::Send(id, request));
         id

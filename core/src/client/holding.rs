@@ -3,13 +3,28 @@
 //! A backend asks for [`Work`], says which request does it, and reports what came of it. `L` is what it needs to act for
 //! a registration that is held: a lease.
 //!
-//! | phase | `update` | `deregister` | answer: good | refused for now | refused for good | no answer | timeout |
-//! |---|---|---|---|---|---|---|---|
-//! | out | noted | nothing sent: over; else leaving | – | – | – | – | work: register |
-//! | registering | noted, said once held | given up: leaving | held, or out if it came too late | out, backs off | over | out, same command again | – |
-//! | held | work: update | leaving | renewed, or said | out, registers anew | over: superseded | again at the next tick | work: renew; out if it lapsed |
-//! | leaving | refused | – | over | backs off | over | again | work: deregister; over if long enough |
-//! | over | refused | – | – | – | – | – | – |
+//! What each input does in each phase: where the registration is then, its state if that is not what the phase says, and
+//! what is to be *sent*. An answer that is not awaited does nothing. In the columns something was sent before, and so may
+//! have taken effect.
+//!
+//! | input | out | registering | held | leaving | over |
+//! |---|---|---|---|---|---|
+//! | update | – | – | *update* | – | – |
+//! | deregister | leaving, *deregister* | leaving, *deregister* | leaving, *deregister* | – | – |
+//! | close | leaving, *deregister* | leaving, *deregister* | leaving, *deregister* | – | – |
+//! | answer: registered | – | held | – | – | – |
+//! | answer: registered, after its ttl | – | out, *register* | – | – | – |
+//! | answer: updated | – | – | – | – | – |
+//! | answer: renewed | – | – | – | – | – |
+//! | answer: not renewed, the lease has expired | – | – | lost: told, *register* | – | – |
+//! | answer: deregistered | – | – | – | deregistered | – |
+//! | refused: for now | – | out | – | – | – |
+//! | refused: out of date | – | out | – | – | – |
+//! | refused: superseded | – | superseded | superseded | – | – |
+//! | refused: for good | – | refused | – | – | – |
+//! | no answer | – | out, *register* | – | – | – |
+//! | a third of the ttl passes | – | – | *renew* | – | – |
+//! | two minutes pass | – | – | lost: lapsed, *register* | left behind | – |
 //!
 //! Beside the phase there is the *cover*: until when the last acknowledged renewal, counted from when it was sent, proves
 //! that the registry has the instance. It alone decides whether a registration says that it is registered.
@@ -619,9 +634,11 @@ impl<L> Holdings<L> {
         let Some(holding) = self.entries.get_mut(&id) else {
             return;
         };
-        if let Phase::Registering { was_doubtful, .. } = holding.phase {
+        match holding.phase {
             // It was answered: this time it took no effect.
-            holding.doubt = was_doubtful;
+            Phase::Registering { was_doubtful, .. } => holding.doubt = was_doubtful,
+            Phase::Held(_) => {}
+            Phase::Out { .. } | Phase::Leaving { .. } | Phase::Over => return,
         }
         let registering = matches!(holding.phase, Phase::Registering { .. });
         match verdict {
@@ -798,7 +815,9 @@ impl<L> Holdings<L> {
             holding.phase = Phase::Out { at: now };
             return self.schedule(id, now);
         }
-        self.finish(id, RegistrationState::Deregistered { confirmed: true }, now);
+        if matches!(self.entries.get(&id), Some(Holding { phase: Phase::Leaving { .. }, .. })) {
+            self.finish(id, RegistrationState::Deregistered { confirmed: true }, now);
+        }
     }
 
     /// A deregistration was refused for now, or makes no sense to the registry.
@@ -948,3 +967,6 @@ fn interval(ttl: Duration, rng: &mut Rng) -> Duration {
     let third = ttl / 3;
     third - rng.time_below(third / 20)
 }
+
+#[cfg(test)]
+mod tests;

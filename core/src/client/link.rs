@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use super::backoff::Backoff;
+use super::calls::Way;
 use super::config::ClientConfig;
 use crate::fault::Fault;
 use crate::rng::Rng;
@@ -22,7 +23,8 @@ pub(crate) struct Link {
     tried: usize,
     backoff: Backoff,
     retry: Option<Instant>,
-    failed: Option<Instant>,
+    /// Rises with each failure: a request that was sent before the last one proves nothing new.
+    era: u64,
     up: bool,
 }
 
@@ -48,9 +50,9 @@ impl Link {
         self.up
     }
 
-    /// The place of the origin in the configuration.
-    pub(crate) const fn origin(&self) -> usize {
-        self.origin
+    /// The way of a request that is sent now.
+    pub(crate) const fn way(&self) -> Way {
+        Way { origin: self.origin, era: self.era }
     }
 
     /// When requests may be sent again, if not now.
@@ -66,21 +68,21 @@ impl Link {
         !core::mem::replace(&mut self.up, true)
     }
 
-    /// A request that was sent then has failed. Returns how long to wait, or `None` if that is known already.
+    /// A request that went this way has failed. Returns how long to wait, or `None` if that is known already.
     pub(crate) fn failed(
         &mut self,
-        sent: Instant,
+        way: Way,
         fall: Fall,
         config: &ClientConfig,
         shortest_ttl: Option<Duration>,
         rng: &mut Rng,
         now: Instant,
     ) -> Option<Duration> {
-        if self.failed.is_some_and(|failed| sent <= failed) && !self.up {
+        if way.era != self.era {
             return None;
         }
+        self.era += 1;
         let was_up = core::mem::replace(&mut self.up, false);
-        self.failed = Some(now);
         self.origin = (self.origin + 1) % config.origins.len().max(1);
         self.tried += 1;
         let third = shortest_ttl.map_or(Backoff::CAP, |ttl| ttl / 3);

@@ -39,13 +39,13 @@ impl Native {
             false => refusal(head, &call),
         };
         match answer {
-            Answer::Done => self.on_answer(Channel::Calls, call.origin, now),
+            Answer::Done => self.on_answer(Channel::Calls, call.way, now),
             Answer::Refused(status, problem, hint) => {
-                self.on_answer(Channel::Calls, call.origin, now);
+                self.on_answer(Channel::Calls, call.way, now);
                 self.on_refusal(work, id, status, problem, hint, now);
             }
             Answer::Nonsense(reason, hint) => {
-                self.on_fall(Channel::Calls, call.origin, call.sent, Fall::Bad(hint), &reason, now);
+                self.on_fall(Channel::Calls, call.way, Fall::Bad(hint), &reason, now);
                 self.on_unanswered(work, id, true, &reason, now);
             }
         }
@@ -140,7 +140,7 @@ impl Native {
             Answer::Nonsense(reason, hint) => (reason, hint),
             Answer::Done => return,
         };
-        self.on_stream_over(id, call.origin, call.sent, Fall::Bad(hint), &reason, now);
+        self.on_stream_over(id, call.way, Fall::Bad(hint), &reason, now);
     }
 }
 

@@ -32,10 +32,10 @@ impl Native {
             debug_assert!(false, "work is asked for by what it is about");
             return;
         };
-        let origin = self.link.origin();
-        let request = self.request(origin, method, &target, body, false);
+        let way = self.link.way();
+        let request = self.request(way.origin, method, &target, body, false);
         let deadline = now.saturating_add(self.patience(&work));
-        let call = self.calls.send(What::Work(work.clone(), self.number), request, origin, Some(deadline), now);
+        let call = self.calls.send(What::Work(work.clone(), self.number), request, way, Some(deadline));
         self.counters.requests += 1;
         self.holdings.started(&work, call, now);
     }

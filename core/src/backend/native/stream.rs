@@ -10,6 +10,7 @@ use smol_str::SmolStr;
 
 use super::{Native, What};
 use crate::catalog::Selector;
+use crate::client::calls::Way;
 use crate::client::link::Fall;
 use crate::client::subscription::{Delivery, Following, Told};
 use crate::client::{Channel, ClientEvent};
@@ -114,10 +115,10 @@ impl Native {
             selectors.push(selector.clone());
         }
         let body = serde_json::to_vec(&WatchMessage { watch }).expect("a message has only text keys");
-        let origin = self.watch.origin();
-        let request = self.request(origin, Method::Post, &Target::new("/v1/watch"), body, true);
+        let way = self.watch.way();
+        let request = self.request(way.origin, Method::Post, &Target::new("/v1/watch"), body, true);
         let deadline = Some(now.saturating_add(self.config.call_timeout));
-        let call = self.calls.send(What::Stream, request, origin, deadline, now);
+        let call = self.calls.send(What::Stream, request, way, deadline);
         self.counters.requests += 1;
         self.streams.opening = Some(Stream {
             call,
@@ -186,8 +187,9 @@ impl Native {
         if mem::replace(&mut self.streams.opened, true) {
             self.counters.reconnects += 1;
         }
-        let origin = self.calls.of_mut(id).map_or(0, |call| call.origin);
-        self.on_answer(Channel::Watch, origin, now);
+        if let Some(way) = self.calls.of_mut(id).map(|call| call.way) {
+            self.on_answer(Channel::Watch, way, now);
+        }
     }
 
     /// A piece of a stream has come.
@@ -264,15 +266,7 @@ impl Native {
     }
 
     /// A stream is over.
-    pub(super) fn on_stream_over(
-        &mut self,
-        id: RequestId,
-        origin: usize,
-        sent: Instant,
-        fall: Fall,
-        reason: &str,
-        now: Instant,
-    ) {
+    pub(super) fn on_stream_over(&mut self, id: RequestId, way: Way, fall: Fall, reason: &str, now: Instant) {
         let mut fall = fall;
         if self.streams.opening.as_ref().is_some_and(|opening| opening.call == id) {
             self.streams.opening = None;
@@ -295,7 +289,7 @@ impl Native {
             return;
         }
         self.streams.due = Some(now);
-        self.on_fall(Channel::Watch, origin, sent, fall, reason, now);
+        self.on_fall(Channel::Watch, way, fall, reason, now);
     }
 }
 

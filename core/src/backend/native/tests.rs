@@ -1,0 +1,359 @@
+//! The machine, fed by hand: its table of states and inputs, and what it writes and reads.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::Native;
+use crate::catalog::Selector;
+use crate::client::{
+    Backend, Channel, ClientConfig, ClientEvent, Provenance, Registration, RegistrationState, SubscriptionId,
+};
+use crate::http::{Failure, Head, Method, Request, RequestId, Transmit};
+use crate::instance::{Patch, ServiceInstance};
+use crate::name::{InstanceId, Namespace, ServiceKey, ServiceName};
+use crate::time::Instant;
+#[cfg(target_family = "wasm")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+const LEASE: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+/// A machine and the requests that it has sent.
+struct Hand {
+    native: Native,
+    now: Instant,
+    sent: Vec<(RequestId, Request)>,
+    cancelled: Vec<RequestId>,
+}
+
+fn registration() -> Registration {
+    let instance = ServiceInstance::new(ServiceName::new("web").unwrap(), InstanceId::new("a b").unwrap());
+    Registration { ttl: Some(Duration::from_secs(30)), ..Registration::new(instance.with_metadata("k", "v")) }
+}
+
+fn web() -> Selector {
+    Selector::Service(ServiceKey::new(Namespace::default(), ServiceName::new("web").unwrap()))
+}
+
+fn event_stream() -> Head {
+    Head { headers: alloc::vec![("content-type".into(), "text/event-stream".into())], ..Head::new(200) }
+}
+
+impl Hand {
+    fn new() -> Self {
+        Self::at(&["http://a:1"])
+    }
+
+    fn at(origins: &[&str]) -> Self {
+        let config =
+            ClientConfig { origins: origins.iter().map(ToString::to_string).collect(), ..ClientConfig::default() };
+        let now = Instant::from_millis(5_000);
+        Self { native: Native::new(config, [3; 32], now), now, sent: Vec::new(), cancelled: Vec::new() }
+    }
+
+    /// Takes what is to be sent; gives the newest request.
+    fn drain(&mut self) -> (RequestId, Request) {
+        while let Some(transmit) = self.native.poll_transmit() {
+            match transmit {
+                Transmit::Send(id, request) => self.sent.push((id, request)),
+                Transmit::Cancel(id) => self.cancelled.push(id),
+            }
+        }
+        self.sent.last().cloned().expect("something was sent")
+    }
+
+    fn body(&mut self) -> Value {
+        serde_json::from_slice(&self.drain().1.body).unwrap()
+    }
+
+    /// Answers a request in full.
+    fn answer(&mut self, id: RequestId, status: u16, body: &Value) {
+        self.native.handle_response(id, &Head::new(status), self.now);
+        self.native.handle_chunk(id, body.to_string().as_bytes(), self.now);
+        self.native.handle_end(id, self.now);
+    }
+
+    fn registered(&mut self) -> RequestId {
+        let id = self.drain().0;
+        let answer = json!({ "outcome": "registered", "lease": LEASE, "generation": 7, "ttl": "30s",
+            "epoch": "e", "revision": 1, "warming": false });
+        self.answer(id, 200, &answer);
+        id
+    }
+
+    fn say(&mut self, id: RequestId, text: &str) {
+        self.native.handle_chunk(id, text.as_bytes(), self.now);
+    }
+
+    /// Sleeps to the next timeout, and through it.
+    fn tick(&mut self) {
+        self.now = self.native.poll_timeout().expect("something is waited for").max(self.now);
+        self.native.handle_timeout(self.now);
+    }
+
+    fn events(&mut self) -> Vec<ClientEvent> {
+        core::iter::from_fn(|| self.native.poll_event()).collect()
+    }
+
+    fn provenance(&self, id: SubscriptionId) -> Provenance {
+        self.native.view(id).unwrap().provenance
+    }
+}
+
+/// What a request is in when an input comes for it, and how a machine gets there.
+const STATES: [&str; 4] = ["not ours, or over", "a call", "a stream, opening", "a stream, open"];
+
+fn in_state(state: &str) -> (Hand, RequestId) {
+    let mut hand = Hand::new();
+    match state {
+        "a call" => drop(hand.native.register(&registration(), hand.now).unwrap()),
+        _ => drop(hand.native.watch(&web(), hand.now).unwrap()),
+    }
+    let id = hand.drain().0;
+    match state {
+        "not ours, or over" => return (hand, RequestId(99)),
+        "a stream, open" => {
+            hand.native.handle_response(id, &event_stream(), hand.now);
+            hand.say(id, "event: snapshot\ndata: {\"service\":\"web\",\"count\":0}\nid: e.1\n\n");
+        }
+        _ => {}
+    }
+    hand.events();
+    (hand, id)
+}
+
+type Trial = (&'static str, fn(&mut Hand, RequestId));
+
+const TRIALS: [Trial; 9] = [
+    ("head: success", |hand, id| hand.native.handle_response(id, &event_stream(), hand.now)),
+    ("head: success, of another type", |hand, id| hand.native.handle_response(id, &Head::new(200), hand.now)),
+    ("head: refusal", |hand, id| hand.native.handle_response(id, &Head::new(503), hand.now)),
+    ("a chunk", |hand, id| hand.say(id, "event: put\ndata: {\"name\":\"web\",\"id\":\"x\"}\nid: e.2\n\n")),
+    ("a chunk beyond the limit", |hand, id| {
+        let limit = hand.native.config.limits.body.max(hand.native.config.limits.event);
+        hand.native.handle_chunk(id, &alloc::vec![b'x'; limit + 1], hand.now);
+    }),
+    ("end", |hand, id| hand.native.handle_end(id, hand.now)),
+    ("failure: not sent", |hand, id| hand.native.handle_failure(id, &Failure::not_sent("refused"), hand.now)),
+    ("failure: unknown", |hand, id| hand.native.handle_failure(id, &Failure::unknown("reset"), hand.now)),
+    ("nothing for a minute", |hand, _| {
+        hand.now = hand.now.saturating_add(Duration::from_secs(60));
+        hand.native.handle_timeout(hand.now);
+    }),
+];
+
+/// What an input did: to the request, to what is shown, and when it is tried again.
+fn effect(hand: &mut Hand, id: RequestId) -> String {
+    let mut words: Vec<String> = Vec::new();
+    let (sent, cancelled) = (hand.sent.len(), hand.cancelled.len());
+    hand.drain();
+    if hand.cancelled[cancelled..].contains(&id) {
+        words.push("dropped".into());
+    }
+    for event in hand.events() {
+        words.push(match event {
+            ClientEvent::Connected { .. } => "up".into(),
+            ClientEvent::Disconnected { .. } => "down".into(),
+            ClientEvent::Update(id) => match hand.provenance(id) {
+                Provenance::Stale { .. } => "stale".into(),
+                Provenance::Live => "told".into(),
+                Provenance::Unknown | Provenance::Unconfirmed => continue,
+            },
+            other => format!("{other:?}"),
+        });
+    }
+    if hand.sent.len() > sent {
+        words.push("sent again".into());
+    }
+    if words.is_empty() { "–".into() } else { words.join(", ") }
+}
+
+#[test]
+fn the_table_in_the_docs_is_what_each_input_does_in_each_state() {
+    let mut table = Vec::new();
+    for (name, trial) in TRIALS {
+        let mut row = format!("//! | {name} |");
+        for state in STATES {
+            let (mut hand, id) = in_state(state);
+            if state == "not ours, or over" && name == "nothing for a minute" {
+                row += " – |";
+                continue;
+            }
+            trial(&mut hand, id);
+            row += &format!(" {} |", effect(&mut hand, id));
+        }
+        table.push(row);
+    }
+    let docs: Vec<&str> =
+        include_str!("../native.rs").lines().filter(|line| line.starts_with("//! | ")).skip(1).collect();
+    assert_eq!(docs, table, "the table should be:\n{}", table.join("\n"));
+}
+
+#[test]
+fn a_registration_is_a_put_with_its_operation_and_a_lost_one_names_its_generation() {
+    let mut hand = Hand::new();
+    let id = hand.native.register(&registration(), hand.now).unwrap();
+    let (_, request) = hand.drain();
+    assert_eq!(
+        (request.method, request.url.as_str()),
+        (Method::Put, "http://a:1/v1/services/web/instances/a%20b?ns=default")
+    );
+    let body = hand.body();
+    assert_eq!(body["incarnation"], hand.native.incarnation().to_string());
+    assert_eq!((&body["sequence"], &body["ttl"], &body["metadata"]["k"]), (&json!(1), &json!("30s"), &json!("v")));
+    assert!(body.get("reclaim").is_none());
+
+    hand.registered();
+    assert_eq!(hand.native.registration(id).unwrap().state, RegistrationState::Registered);
+    hand.tick();
+    let (renewal, request) = hand.drain();
+    assert_eq!((request.method, request.url.as_str()), (Method::Post, "http://a:1/v1/leases/renew"));
+    assert_eq!(hand.body(), json!({ "number": 1, "leases": [LEASE] }));
+    hand.answer(
+        renewal,
+        200,
+        &json!({ "renewed": 0, "failed": [{ "index": 0, "code": "lease_expired" }],
+        "number": 1, "epoch": "e", "revision": 2 }),
+    );
+    let body = hand.body();
+    assert_eq!((&body["sequence"], &body["reclaim"]), (&json!(2), &json!(7)));
+}
+
+#[test]
+fn an_update_says_all_that_is_wanted_and_what_is_not_wanted_any_more() {
+    let mut hand = Hand::new();
+    let id = hand.native.register(&registration(), hand.now).unwrap();
+    hand.registered();
+    let patch = Patch::new().with_metadata("k", None).with_metadata("new", Some("1".into()));
+    hand.native.update(id, &patch, hand.now).unwrap();
+    let (call, request) = hand.drain();
+    assert_eq!(request.method, Method::Patch);
+    let body = hand.body();
+    assert_eq!(body["metadata"], json!({ "k": null, "new": "1" }));
+    assert_eq!((&body["lease"], &body["sequence"]), (&json!(LEASE), &json!(2)));
+    hand.answer(call, 200, &json!({ "epoch": "e", "revision": 2, "changed": true }));
+    assert!(hand.native.registration(id).unwrap().current);
+}
+
+#[test]
+fn an_acknowledgement_of_another_renewal_proves_nothing() {
+    let mut hand = Hand::new();
+    let id = hand.native.register(&registration(), hand.now).unwrap();
+    hand.registered();
+    let covered = hand.native.registration(id).unwrap().until;
+    hand.tick();
+    let renewal = hand.drain().0;
+    hand.answer(renewal, 200, &json!({ "renewed": 1, "number": 0, "epoch": "e", "revision": 2 }));
+    assert_eq!(hand.native.registration(id).unwrap().until, covered);
+}
+
+#[test]
+fn a_deregistration_gives_up_the_registration_that_is_under_way() {
+    let mut hand = Hand::new();
+    let id = hand.native.register(&registration(), hand.now).unwrap();
+    let put = hand.drain().0;
+    hand.native.deregister(id, hand.now);
+    let (delete, request) = hand.drain();
+    assert_eq!((request.method, hand.cancelled.as_slice()), (Method::Delete, &[put][..]));
+    assert_eq!(hand.body()["sequence"], 2);
+    hand.registered();
+    hand.answer(delete, 200, &json!({ "epoch": "e", "revision": 2 }));
+    let state = hand.native.registration(id).unwrap().state;
+    assert_eq!(state, RegistrationState::Deregistered { confirmed: true });
+    hand.native.close(hand.now);
+    assert!(hand.native.is_closed());
+}
+
+#[test]
+fn what_is_followed_is_one_stream_and_a_new_one_is_opened_beside_the_old() {
+    let mut hand = Hand::new();
+    let first = hand.native.watch(&web(), hand.now).unwrap();
+    let (old, request) = hand.drain();
+    assert!(request.streaming);
+    assert_eq!(hand.body(), json!({ "watch": [{ "ns": "default", "service": "web" }] }));
+    hand.native.handle_response(old, &event_stream(), hand.now);
+    hand.say(old, "event: snapshot\ndata: {\"service\":\"web\",\"count\":1}\n\nevent: put\ndata: {\"name\":\"web\",\"id\":\"x\",\"ttl\":\"15s\"}\nid: e.4\n\n");
+    assert_eq!(hand.native.poll_update(first).unwrap().changes.len(), 1);
+
+    let all = Selector::Prefix { namespace: Namespace::default(), prefix: "p".into() };
+    let second = hand.native.watch(&all, hand.now).unwrap();
+    hand.tick();
+    let new = hand.drain().0;
+    assert_eq!(
+        hand.body(),
+        json!({ "watch": [{ "ns": "default", "service": "web", "since": "e.4" }, { "ns": "default", "prefix": "p" }] })
+    );
+    assert!(hand.cancelled.is_empty(), "the old one goes on");
+    hand.say(old, "event: remove\ndata: {\"name\":\"web\",\"id\":\"x\"}\nid: e.5\n\n");
+    hand.native.handle_response(new, &event_stream(), hand.now);
+    hand.drain();
+    assert_eq!(hand.cancelled, [old]);
+    // What the old one has told already is no news.
+    hand.say(new, "event: snapshot\ndata: {\"prefix\":\"p\",\"count\":0}\n\nevent: remove\ndata: {\"name\":\"web\",\"id\":\"x\"}\nid: e.5\n\n");
+    assert_eq!(hand.native.poll_update(first).unwrap().changes.len(), 1);
+    assert_eq!(hand.provenance(second), Provenance::Live);
+    assert!(hand.native.view(first).unwrap().instances.is_empty());
+}
+
+#[test]
+fn a_stream_that_breaks_off_in_a_delivery_delivers_nothing_of_it() {
+    let mut hand = Hand::new();
+    let id = hand.native.watch(&web(), hand.now).unwrap();
+    let stream = hand.drain().0;
+    hand.native.handle_response(stream, &event_stream(), hand.now);
+    hand.say(stream, "event: snapshot\ndata: {\"service\":\"web\",\"count\":2}\n\nevent: put\ndata: {\"name\":\"web\",\"id\":\"x\"}\n\n");
+    hand.native.handle_failure(stream, &Failure::unknown("reset"), hand.now);
+    assert_eq!(hand.native.poll_update(id), None);
+    assert_eq!(hand.provenance(id), Provenance::Unknown);
+}
+
+#[test]
+fn another_address_is_tried_at_once_and_the_first_again_after_a_while() {
+    let mut hand = Hand::at(&["http://a:1", "http://b:2"]);
+    hand.native.register(&registration(), hand.now).unwrap();
+    let id = hand.drain().0;
+    hand.native.handle_failure(id, &Failure::not_sent("refused"), hand.now);
+    let (id, request) = hand.drain();
+    assert!(request.url.starts_with("http://b:2/"), "{}", request.url);
+    hand.native.handle_failure(id, &Failure::not_sent("refused"), hand.now);
+    assert_eq!(hand.sent.len(), 2);
+    let before = hand.now;
+    hand.tick();
+    assert!(hand.now.saturating_since(before) >= Duration::from_millis(100));
+    assert!(hand.drain().1.url.starts_with("http://a:1/"));
+}
+
+#[test]
+fn as_long_as_nothing_is_answered_one_request_at_a_time_is_sent() {
+    let mut hand = Hand::new();
+    for n in 0..100 {
+        let mut registration = registration();
+        registration.instance.id = InstanceId::new(format!("{n}")).unwrap();
+        hand.native.register(&registration, hand.now).unwrap();
+    }
+    hand.drain();
+    assert_eq!(hand.sent.len(), 1);
+    hand.registered();
+    hand.drain();
+    assert_eq!(hand.sent.len(), 1 + hand.native.config.in_flight);
+}
+
+#[test]
+fn a_client_says_once_that_it_is_cut_off_and_once_that_it_is_back() {
+    let mut hand = Hand::new();
+    hand.native.register(&registration(), hand.now).unwrap();
+    let mut told = Vec::new();
+    for _ in 0..3 {
+        let id = hand.drain().0;
+        hand.native.handle_failure(id, &Failure::not_sent("refused"), hand.now);
+        told.extend(hand.events());
+        hand.tick();
+    }
+    assert_eq!(told.len(), 3, "each failure says when it is tried again: {told:?}");
+    hand.registered();
+    let back = |event: &ClientEvent| matches!(event, ClientEvent::Connected { channel: Channel::Calls, .. });
+    assert_eq!(hand.events().iter().filter(|event| back(event)).count(), 1);
+}
