@@ -157,6 +157,8 @@ impl Connection {
     async fn run(self, mode: Mode, mut client: TcpStream) {
         let Self { generation, mut alive, server } = self;
         let (mut frozen, mut thawed) = (alive.clone(), alive.clone());
+        let closed = async move { drop(alive.wait_for(|alive| generation < alive.open_from).await) };
+        let freezes = async move { drop(frozen.wait_for(|alive| generation < alive.flowing_from).await) };
         let work = async {
             match mode {
                 Mode::Pass => relay(&mut client, server, None, u64::MAX).await,
@@ -170,10 +172,10 @@ impl Connection {
         };
         tokio::select! {
             _ = work => {}
-            _ = alive.wait_for(|alive| generation < alive.open_from) => {}
-            _ = frozen.wait_for(|alive| generation < alive.flowing_from) => {
+            () = closed => {}
+            () = freezes => {
                 // The client's end stays open: the socket is held and not read.
-                let _ = thawed.wait_for(|alive| generation < alive.open_from).await;
+                drop(thawed.wait_for(|alive| generation < alive.open_from).await);
             }
         }
     }
