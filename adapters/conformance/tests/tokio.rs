@@ -20,3 +20,9 @@ macro_rules! scenario {
 }
 
 periplus_conformance::scenarios!(scenario);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_recorded_log_gives_the_outputs_it_has_always_given() {
+    let replayed = tokio::spawn(async { periplus_conformance::replay::replay_recorded() }).await;
+    assert_eq!(replayed.expect("it ends"), periplus_conformance::replay::EXPECTED);
+}

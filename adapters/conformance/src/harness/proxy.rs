@@ -28,6 +28,8 @@ pub enum Mode {
     Json,
     /// `html`: answers 502 with a page.
     Html,
+    /// `spoil`: passes everything on, but makes a number of the id `odd` in whatever the registry says.
+    Spoil,
     /// `cut`: cuts the connection after `n` bytes of the registry's.
     Cut(u64),
 }
@@ -44,6 +46,7 @@ impl Mode {
             "noise" => Self::Noise,
             "json" => Self::Json,
             "html" => Self::Html,
+            "spoil" => Self::Spoil,
             "cut" => Self::Cut(n),
             _ => return None,
         })
@@ -161,9 +164,10 @@ impl Connection {
         let freezes = async move { drop(frozen.wait_for(|alive| generation < alive.flowing_from).await) };
         let work = async {
             match mode {
-                Mode::Pass => relay(&mut client, server, None, u64::MAX).await,
-                Mode::Slow(delay) => relay(&mut client, server, Some(delay), u64::MAX).await,
-                Mode::Cut(bytes) => relay(&mut client, server, None, bytes).await,
+                Mode::Pass => relay(&mut client, server, None, u64::MAX, false).await,
+                Mode::Spoil => relay(&mut client, server, None, u64::MAX, true).await,
+                Mode::Slow(delay) => relay(&mut client, server, Some(delay), u64::MAX, false).await,
+                Mode::Cut(bytes) => relay(&mut client, server, None, bytes, false).await,
                 Mode::Hole | Mode::Refuse => swallow(&mut client).await,
                 Mode::Noise => answer(&mut client, &noise()).await,
                 Mode::Json => answer(&mut client, TRUNCATED.as_bytes()).await,
@@ -212,8 +216,25 @@ async fn swallow(client: &mut TcpStream) -> io::Result<()> {
     Ok(())
 }
 
+/// Makes numbers of certain ids, in place, so that no length changes.
+fn spoil_ids(bytes: &mut [u8]) {
+    const WHOLE: &[u8] = br#""id":"odd""#;
+    const SPOILT: &[u8] = br#""id":12345"#;
+    for at in 0..bytes.len().saturating_sub(WHOLE.len() - 1) {
+        if bytes[at..].starts_with(WHOLE) {
+            bytes[at..at + SPOILT.len()].copy_from_slice(SPOILT);
+        }
+    }
+}
+
 /// Passes on what either says, the registry's words with a delay, until so many bytes of them.
-async fn relay(client: &mut TcpStream, server: SocketAddr, delay: Option<u64>, bytes: u64) -> io::Result<()> {
+async fn relay(
+    client: &mut TcpStream,
+    server: SocketAddr,
+    delay: Option<u64>,
+    bytes: u64,
+    spoil: bool,
+) -> io::Result<()> {
     let mut server = TcpStream::connect(server).await?;
     server.set_nodelay(true)?;
     client.set_nodelay(true)?;
@@ -232,6 +253,9 @@ async fn relay(client: &mut TcpStream, server: SocketAddr, delay: Option<u64>, b
             let count = from_server.read(&mut buffer).await?;
             if count == 0 {
                 return to_client.shutdown().await;
+            }
+            if spoil {
+                spoil_ids(&mut buffer[..count]);
             }
             if let Some(delay) = delay {
                 tokio::time::sleep(Duration::from_millis(delay)).await;

@@ -213,7 +213,7 @@ pub async fn a_registry_that_is_gone_does_not_keep_a_client_from_closing<R: Runt
     let arena = stage.arena("").await;
     for failure in ["kill", "proxy?mode=hole"] {
         let client = stage.client(&[&arena.proxy]);
-        let held = stage.soon("registering", client.register(instance("web", failure_id(failure))).ttl(LONG)).await;
+        let held = stage.soon("registering", client.register(instance("web", failure_id(failure))).ttl(SHORT)).await;
         let held = held.expect("it is new");
         arena.command(failure).await;
         let ended = stage.soon("deregistering is given up", held.close()).await;
