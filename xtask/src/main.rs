@@ -14,6 +14,7 @@ mod service;
 mod setup;
 mod shell;
 mod test;
+mod tree;
 mod wasm_test;
 
 use std::process::ExitCode;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::failure::{Failure, Result};
-use crate::{paths, setup, shell, wasm_test};
+use crate::{paths, setup, shell, tree, wasm_test};
 
 /// The targets that the core is built for beside the host: one without threads and files, one without anything.
 const CORE_TARGETS: [&str; 2] = ["wasm32-unknown-unknown", "thumbv7em-none-eabihf"];
@@ -33,9 +33,15 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "targets",
-        about: "the core builds for wasm and for a machine without an operating system",
+        about: "the core builds for wasm and for a machine without an operating system; the client for wasm",
         hint: "the core may use `core` and `alloc`, and only crates that do the same; see .github/CONTRIBUTING.md",
         check: targets,
+    },
+    Step {
+        name: "tree",
+        about: "the crates depend on what they may",
+        hint: "the façade and the core know no runtime: put what does into a runtime's crate",
+        check: tree::check,
     },
     Step {
         name: "core-tests",
@@ -189,7 +195,8 @@ fn targets() -> Result {
         setup::ensure_rust_target(target)?;
         build.args(["--target", target]);
     }
-    shell::run(build)
+    shell::run(build)?;
+    shell::run(shell::cargo("build --package periplus --package periplus-wasm --target wasm32-unknown-unknown"))
 }
 
 fn core_tests() -> Result {

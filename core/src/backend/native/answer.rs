@@ -38,11 +38,16 @@ impl Native {
             true => self.take(work, *number, id, &call, now),
             false => refusal(head, &call),
         };
+        let answer = match (answer, work) {
+            // A batch is refused for no fault of its leases: the registry is busy, and nothing else is to be sent.
+            (Answer::Refused(_, problem, hint), Work::Renew(_)) => Answer::Nonsense(problem.message, hint),
+            (answer, _) => answer,
+        };
         match answer {
             Answer::Done => self.on_answer(Channel::Calls, call.way, now),
             Answer::Refused(status, problem, hint) => {
                 self.on_answer(Channel::Calls, call.way, now);
-                self.on_refusal(work, id, status, problem, hint, now);
+                self.on_refusal(work, status, problem, hint, now);
             }
             Answer::Nonsense(reason, hint) => {
                 self.on_fall(Channel::Calls, call.way, Fall::Bad(hint), &reason, now);
@@ -96,21 +101,9 @@ impl Native {
         }
     }
 
-    fn on_refusal(
-        &mut self,
-        work: &Work,
-        call: RequestId,
-        status: u16,
-        problem: Problem,
-        hint: Option<Duration>,
-        now: Instant,
-    ) {
+    fn on_refusal(&mut self, work: &Work, status: u16, problem: Problem, hint: Option<Duration>, now: Instant) {
         match work {
-            Work::Renew(ids) => {
-                for id in ids {
-                    self.holdings.on_not_renewed(*id, call, &problem.message, &mut self.rng, now);
-                }
-            }
+            Work::Renew(_) => {}
             Work::Deregister(id) if status < 500 && !is_passing(status, &problem.code) => {
                 // There is nothing to take out that the registry knows of.
                 self.holdings.on_deregistered(*id, &self.config, now);

@@ -357,3 +357,40 @@ fn a_client_says_once_that_it_is_cut_off_and_once_that_it_is_back() {
     let back = |event: &ClientEvent| matches!(event, ClientEvent::Connected { channel: Channel::Calls, .. });
     assert_eq!(hand.events().iter().filter(|event| back(event)).count(), 1);
 }
+
+#[test]
+fn a_busy_registry_is_asked_again_when_it_said() {
+    let mut hand = Hand::new();
+    hand.native.register(&registration(), hand.now).unwrap();
+    hand.registered();
+    hand.tick();
+    let renewal = hand.drain().0;
+    let busy = Head { headers: alloc::vec![("retry-after".into(), "4".into())], ..Head::new(429) };
+    hand.native.handle_response(renewal, &busy, hand.now);
+    hand.say(renewal, r#"{"code":"too_many","message":"slow down"}"#);
+    hand.native.handle_end(renewal, hand.now);
+    let (before, sent) = (hand.now, hand.sent.len());
+    while hand.sent.len() == sent {
+        hand.tick();
+        hand.drain();
+    }
+    assert!(hand.now.saturating_since(before) >= Duration::from_secs(4));
+}
+
+#[test]
+fn a_client_that_closes_does_not_wait_out_its_back_off() {
+    let mut hand = Hand::new();
+    hand.native.register(&registration(), hand.now).unwrap();
+    for _ in 0..8 {
+        let id = hand.drain().0;
+        hand.native.handle_failure(id, &Failure::unknown("reset"), hand.now);
+        hand.tick();
+    }
+    let id = hand.drain().0;
+    hand.native.handle_failure(id, &Failure::unknown("reset"), hand.now);
+    hand.native.close(hand.now);
+    let before = hand.now;
+    hand.tick();
+    assert_eq!(hand.drain().1.method, Method::Delete);
+    assert!(hand.now.saturating_since(before) <= Duration::from_millis(200));
+}
