@@ -23,7 +23,8 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
 
     let (stop, stopped) = channel::bounded(1);
     ctrlc::set_handler(move || stop.try_send(()).unwrap_or(()))?;
-    greet(listener).race(async { stopped.recv().await.unwrap_or(()) }).await;
+    async_std::task::spawn(greet(listener));
+    stopped.recv().await?;
     registration.close().await;
     println!("deregistered");
     Ok(())

@@ -2,7 +2,6 @@
 
 use periplus_async_std::core::{Endpoint, InstanceId, ServiceInstance, ServiceName};
 use smol::channel;
-use smol::future::FutureExt;
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use smol::net::TcpListener;
 
@@ -24,7 +23,8 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
 
     let (stop, stopped) = channel::bounded(1);
     ctrlc::set_handler(move || stop.try_send(()).unwrap_or(()))?;
-    greet(listener).or(async { stopped.recv().await.unwrap_or(()) }).await;
+    smol::spawn(greet(listener)).detach();
+    stopped.recv().await?;
     registration.close().await;
     println!("deregistered");
     Ok(())

@@ -192,6 +192,20 @@ impl OnlineSignal {
             shared.command(|state, now| state.machine.handle_online(now));
         }
     }
+
+    /// Closes the client and does not wait for it: the machine is about to go away. The last words are sent in the
+    /// driver's next turn.
+    pub fn leave(&self) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.close();
+        }
+    }
+
+    /// Whether the client is gone, so that nobody needs this any more.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.0.upgrade().is_none_or(|shared| shared.lock().closing)
+    }
 }
 
 /// Waits until nobody drives the client any more.
