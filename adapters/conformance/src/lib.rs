@@ -6,7 +6,7 @@
 //!   fails in all ways that a network does. It is commanded over HTTP, so that a page can command it too.
 //! - [`replay`]: one recorded log of inputs, which gives the same outputs wherever it is replayed.
 //!
-//! Programs: `harness` serves arenas until its input ends, `record` records the log, `herd` measures what a thousand
+//! Programs: `harness` serves arenas until it is killed, `record` records the log, `herd` measures what a thousand
 //! clients do that lose their registry at once, and what a registration costs in memory.
 
 #[cfg(not(target_family = "wasm"))]

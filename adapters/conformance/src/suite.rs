@@ -46,6 +46,7 @@ macro_rules! scenarios {
         $each!(holding closing_is_the_last_word);
         $each!(holding a_registry_that_is_gone_does_not_keep_a_client_from_closing);
         $each!(holding all_kinds_of_endpoints_come_back_as_they_were);
+        $each!(holding what_leads_others_to_themselves_is_refused);
         $each!(watching an_empty_set_is_the_registrys_own_word);
         $each!(watching a_first_listing_that_fails_is_made_up_for);
         $each!(watching nothing_is_lost_between_listing_and_watching);

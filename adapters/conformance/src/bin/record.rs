@@ -20,7 +20,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let now = stage.runtime.now().as_micros();
     let header = Header { seed: *b"one log for every runtime, 2026.", now, origins: vec![arena.proxy.clone()] };
     let (recorder, log) = Recorder::new(&header);
-    let client = periplus_tokio::drive(stage.runtime.clone(), Box::new(recorder));
+    let client =
+        periplus_tokio::drive(stage.runtime.clone(), Box::new(recorder), &periplus_tokio::ConnectOptions::default());
     let mut web = client.watch("web")?;
     let prefix = client.watch_prefix("we")?;
     let mut held = Vec::new();

@@ -253,3 +253,23 @@ pub async fn all_kinds_of_endpoints_come_back_as_they_were<R: Runtime>(stage: St
     stage.soon("closing", client.close()).await;
     arena.close().await;
 }
+
+/// Advertising a loopback or unspecified address to a registry on another machine is refused, with an error that names
+/// the fix; to one on this machine it is not.
+pub async fn what_leads_others_to_themselves_is_refused<R: Runtime>(stage: Stage<R>) {
+    let far = stage.client(&["http://registry.invalid:7171"]);
+    let near_arena = stage.arena("").await;
+    let near = stage.client(&[&near_arena.server]);
+    for text in ["http://127.0.0.1:8000", "http://localhost:8000", "http://0.0.0.0:8000", "grpc://[::1]:9000"] {
+        let mut wanted = instance("web", "a");
+        wanted.endpoints.push(Endpoint::new(text).expect("it is an endpoint"));
+        let refused = stage.soon("refusing", far.register(wanted.clone())).await.expect_err(text);
+        assert!(matches!(refused, RegisterError::Advertise(_)), "{refused:?}");
+        let says = refused.to_string();
+        assert!(says.contains(text) && says.contains("advertise"), "{says}");
+        drop(stage.soon("registering", near.register(wanted)).await.expect(text));
+    }
+    stage.soon("closing", far.close()).await;
+    stage.soon("closing", near.close()).await;
+    near_arena.close().await;
+}

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use periplus::Runtime;
-use periplus::core::client::{ClientEvent, Provenance, RegistrationState};
+use periplus::core::client::{ClientConfig, ClientEvent, Provenance, RegistrationState};
 use serde_json::json;
 
 use super::stage::{LONG, SHORT, Stage, ids, instance};
@@ -68,10 +68,9 @@ pub async fn a_foreign_entry_is_skipped_and_the_others_are_delivered<R: Runtime>
 pub async fn a_slow_network_is_no_outage<R: Runtime>(stage: Stage<R>) {
     let arena = stage.arena("").await;
     arena.command("proxy?mode=slow&n=20").await;
-    let mut config = stage.config(&[&arena.proxy]);
-    config.call_timeout = Duration::from_secs(10);
-    config.silence = Duration::from_secs(10);
-    let client = stage.client_with(config);
+    let long = Duration::from_secs(10);
+    let config = ClientConfig { call_timeout: long, silence: long, ..Stage::<R>::config() };
+    let client = stage.client_with(&[&arena.proxy], config);
     let mut watcher = client.watch("web").expect("it can be watched");
     let held = stage.soon("registering", client.register(instance("web", "a")).ttl(LONG)).await.expect("it is new");
     for id in ["b", "c", "d"] {

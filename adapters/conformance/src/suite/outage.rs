@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use periplus::Runtime;
-use periplus::core::client::{Provenance, RegistrationState};
+use periplus::core::client::{ClientConfig, Provenance, RegistrationState};
 use serde_json::json;
 
 use super::stage::{LONG, SHORT, Stage, ids, instance};
@@ -199,14 +199,13 @@ pub async fn the_last_known_sets_are_there_at_a_cold_start<R: Runtime>(stage: St
     let arena = stage.arena("").await;
     arena.put("web", "a", json!({"ttl": "60s"})).await;
     let remembering = || {
-        let mut config = stage.config(&[&arena.server]);
-        config.remember = true;
-        stage.client_with(config)
+        let config = ClientConfig { remember: true, ..Stage::<R>::config() };
+        stage.client_with(&[&arena.server], config)
     };
     let client = remembering();
     let mut watcher = client.watch("web").expect("it can be watched");
     stage.list("it is seen", &mut watcher, |list| ids(list) == ["a"]).await;
-    stage.until("it is stored", async || stage.runtime.load(super::stage::CACHE).is_some()).await;
+    stage.until("it is stored", async || stage.remembered(&[&arena.server]).is_some()).await;
     stage.soon("closing", client.close()).await;
     drop(watcher);
 

@@ -6,11 +6,10 @@ use std::task::Poll;
 use std::time::Duration;
 
 use futures_core::Stream as _;
-use periplus::core::backend::native::Native;
 use periplus::core::client::{ClientConfig, RegistrationState};
 use periplus::core::http::{Input, Method, Request};
 use periplus::core::{Endpoint, ServiceInstance};
-use periplus::{Client, Listing, Registration, Runtime, Watcher};
+use periplus::{Client, ConnectOptions, Listing, Registration, Runtime, Watcher, connect_with};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -178,9 +177,9 @@ impl<R: Runtime> Stage<R> {
     }
 
     /// How a client here is configured: times are scaled down.
-    pub fn config(&self, origins: &[&str]) -> ClientConfig {
+    #[must_use]
+    pub fn config() -> ClientConfig {
         ClientConfig {
-            origins: origins.iter().map(|&origin| origin.to_owned()).collect(),
             spread: Duration::from_millis(300),
             silence: Duration::from_millis(1_500),
             linger: Duration::from_millis(200),
@@ -192,28 +191,32 @@ impl<R: Runtime> Stage<R> {
 
     /// A client of a registry at these origins.
     pub fn client(&self, origins: &[&str]) -> Client {
-        self.client_with(self.config(origins))
+        self.client_with(origins, Self::config())
     }
 
-    /// A client with a configuration of its own. If that says so, it begins with what an earlier one has stored.
+    /// A client with a configuration of its own.
     ///
     /// # Panics
-    /// If what was stored is damaged.
-    pub fn client_with(&self, config: ClientConfig) -> Client {
-        let mut seed = [0; 32];
-        self.runtime.entropy(&mut seed);
-        let remember = config.remember;
-        let now = self.runtime.now();
-        let mut machine = Native::new(config, seed, now);
-        if let Some(cache) = self.runtime.load(CACHE).filter(|_| remember) {
-            machine.restore(&cache, now).expect("what was stored is whole");
-        }
-        periplus::drive(self.runtime.clone(), Box::new(machine))
+    /// If an origin is none.
+    pub fn client_with(&self, origins: &[&str], config: ClientConfig) -> Client {
+        let options = ConnectOptions { config, ..ConnectOptions::default() };
+        connect_with(self.runtime.clone(), &address(origins), options).expect("the origins are addresses")
+    }
+
+    /// What a client of these origins has stored, if it was told to remember.
+    #[must_use]
+    pub fn remembered(&self, origins: &[&str]) -> Option<Vec<u8>> {
+        let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+        let name: String = address(origins).chars().map(plain).collect();
+        self.runtime.load(&format!("periplus-cache-{name}"))
     }
 }
 
-/// The name under which clients store what they remember.
-pub const CACHE: &str = "periplus-cache";
+/// The address of a registry at these origins.
+fn address(origins: &[&str]) -> String {
+    let hosts: Vec<&str> = origins.iter().map(|origin| origin.trim_start_matches("http://")).collect();
+    format!("periplus://{}", hosts.join(","))
+}
 
 /// What the harness says of an arena that it has opened.
 #[derive(Deserialize)]
