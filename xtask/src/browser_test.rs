@@ -27,7 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 type Part = (&'static str, fn() -> Result);
 
-const PARTS: [Part; 2] = [("runtime", runtime), ("story", story::run)];
+const PARTS: [(&str, fn() -> Result); 3] =
+    [("runtime", runtime), ("story", story::run), ("conformance", conformance)];
 
 /// The user wants to stop.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
