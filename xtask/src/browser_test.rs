@@ -6,7 +6,6 @@
 
 mod browser;
 mod files;
-mod registry;
 mod story;
 
 use std::io::{BufRead as _, BufReader};
@@ -27,8 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 type Part = (&'static str, fn() -> Result);
 
-const PARTS: [(&str, fn() -> Result); 3] =
-    [("runtime", runtime), ("story", story::run), ("conformance", conformance)];
+const PARTS: [Part; 3] = [("runtime", runtime), ("story", story::run), ("conformance", conformance)];
 
 /// The user wants to stop.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);

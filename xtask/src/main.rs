@@ -7,13 +7,16 @@
 
 mod bench;
 mod browser_test;
+mod examples;
 mod failure;
 mod fuzz;
 mod paths;
+mod registry;
 mod run;
 mod service;
 mod setup;
 mod shell;
+mod sim;
 mod test;
 mod tree;
 mod wasm;
@@ -35,6 +38,7 @@ Commands:
   bench core [ARGS]                  measure the state machines (--json for a machine to read)
   bench server [ARGS]                load a running server (--json; --etcd to measure etcd beside it)
   fuzz TARGET [SECONDS]              fuzz one target, for a minute by default
+  sim --hours N [--seed S]           simulate hours of faults; --herd CLIENTS: all lose their registry at once
   help                               print this
 ";
 
@@ -62,6 +66,7 @@ fn dispatch(arguments: &[String]) -> Result {
         "browser-test" => browser_test::run(rest),
         "bench" => bench::run(rest),
         "fuzz" => fuzz::run(rest),
+        "sim" => sim::run(rest),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
             Ok(())

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::failure::{Failure, Result};
-use crate::{browser_test, paths, setup, shell, tree, wasm_test};
+use crate::{browser_test, examples, paths, setup, shell, tree, wasm_test};
 
 /// The targets that the core is built for beside the host: one without threads and files, one without anything.
 const CORE_TARGETS: [&str; 2] = ["wasm32-unknown-unknown", "thumbv7em-none-eabihf"];
@@ -61,10 +61,22 @@ const STEPS: &[Step] = &[
         check: core_tests,
     },
     Step {
+        name: "sim",
+        about: "two thousand simulated hours break no law, and every planted bug of a client is caught",
+        hint: "the failure says its seed: add it to core/tests/sim/seeds.txt with the fix",
+        check: sim,
+    },
+    Step {
         name: "tests",
         about: "all other tests, with the fuzz corpus among them",
         hint: "run the one that failed by: cargo test --package PACKAGE NAME",
         check: other_tests,
+    },
+    Step {
+        name: "examples",
+        about: "the examples of the native runtimes find each other through a real registry",
+        hint: "play one by hand: periplus serve, then cargo run --package periplus-tokio --example consumer",
+        check: examples::run,
     },
     Step {
         name: "wasm-tests",
@@ -219,8 +231,15 @@ fn targets() -> Result {
     shell::run(shell::cargo("build --package periplus --package periplus-wasm --target wasm32-unknown-unknown"))
 }
 
+/// All but the long runs of the simulator, which are a step of their own.
 fn core_tests() -> Result {
-    shell::run(shell::cargo("test --package periplus-core --features planted-faults"))
+    let skip = "--skip two_thousand_hours_without_a_violation --skip every_planted_client_bug_is_caught";
+    shell::run(shell::cargo(&format!("test --package periplus-core --features planted-faults -- {skip}")))
+}
+
+/// The simulator alone, with its figures.
+fn sim() -> Result {
+    shell::run(shell::cargo("test --package periplus-core --features planted-faults --test sim -- --nocapture"))
 }
 
 fn other_tests() -> Result {

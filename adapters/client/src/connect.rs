@@ -77,7 +77,7 @@ pub enum ConnectError {
 /// Opens a client of the registry at an address.
 ///
 /// - `periplus://HOST[:PORT][,HOST[:PORT]…]` is a Periplus server, or several of which one is asked and the others
-///   stand in. Options: `ns`, `ttl`, `caller`, `tls`.
+///   stand in. Options: `ns`, `ttl`, `caller`, `tls`. `http://` and `https://` are the same, with their own ports.
 /// - `memory:` is a new registry in this process, for this client alone. `memory:NAME` is one that all clients in this
 ///   process share that name it, as long as one of them lives. Options: `ns`, `ttl`.
 ///
@@ -105,7 +105,7 @@ pub fn connect_with<R: Runtime>(runtime: R, url: &str, options: ConnectOptions) 
             let house = if url.name.is_empty() { new() } else { House::named(&url.name, new) };
             Ok(enter(runtime, &house, options.config, settings, namespace))
         }
-        PERIPLUS => {
+        PERIPLUS | "http" | "https" => {
             url.check_keys(&["ns", "ttl", "caller", "tls"])?;
             let machine = native(&runtime, &url, &options)?;
             let clock = clock(&runtime);
@@ -158,9 +158,14 @@ fn enter<R: Runtime>(
 }
 
 fn native<R: Runtime>(runtime: &R, url: &RegistryUrl, options: &ConnectOptions) -> Result<BoxedBackend, ConnectError> {
-    let scheme = if url.flag("tls")? { Scheme::Https } else { Scheme::Http };
+    let (scheme, port) = match url.scheme.as_str() {
+        "https" => (Scheme::Https, 443),
+        "http" => (Scheme::Http, 80),
+        _ if url.flag("tls")? => (Scheme::Https, REGISTRY_PORT),
+        _ => (Scheme::Http, REGISTRY_PORT),
+    };
     let mut config = options.config.clone();
-    config.origins = url.origins(scheme, REGISTRY_PORT).map(|origin| origin.to_string()).collect();
+    config.origins = url.origins(scheme, port).map(|origin| origin.to_string()).collect();
     if let Some(caller) = url.value("caller").or(options.caller.as_deref()) {
         if caller.is_empty() || !caller.bytes().all(|b| b == b' ' || b.is_ascii_graphic()) {
             return Err(ConnectError::Caller);

@@ -28,7 +28,7 @@ mod sleep;
 mod storage;
 
 pub use browser::Browser;
-pub use connect::{ConnectError, connect};
+pub use connect::{connect, connect_with};
 pub use exchange::Exchange;
 pub use periplus::*;
 pub use sleep::Sleep;

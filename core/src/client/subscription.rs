@@ -5,33 +5,46 @@
 //!
 //! # States and inputs
 //!
-//! An interest is in one of five states. Its [`Provenance`] says which; `Stale` is *cached* until the first snapshot of
-//! this life of the client, and *stale* after it.
+//! An interest is in one of five states: *unknown*, *cached* (known from a former life of the client), *live*,
+//! *unconfirmed* and *stale*. Its [`Provenance`] says which; a cached one is stale too. The table says what each input
+//! makes of an interest that holds a and b at some place in the registry's history, of which b is not confirmed in the
+//! column *unconfirmed*. A *newer* place is meant if nothing else is said.
 //!
-//! | Input | unknown | cached | live | unconfirmed | stale |
+//! | input | unknown | cached | live | unconfirmed | stale |
 //! |---|---|---|---|---|---|
-//! | snapshot, settled | live: replaces | live: replaces | replaces | live: replaces | live: replaces |
-//! | snapshot, warming, same epoch | – | unconfirmed: adds | unconfirmed: replaces | replaces the confirmed | unconfirmed: replaces the confirmed |
-//! | snapshot, warming, other epoch | unconfirmed: adds | unconfirmed: adds | unconfirmed: adds | adds | unconfirmed: adds |
-//! | snapshot older than what was shown in its epoch | refused | refused | refused | refused | refused |
-//! | delivery, newer | nothing | nothing | applied | applied | live or unconfirmed: applied |
-//! | delivery, where it is | nothing | nothing | heard | heard | live or unconfirmed |
-//! | delivery, older or of another epoch | nothing | nothing | nothing | nothing | nothing |
-//! | [`settled`](Subscriptions::settled) | nothing | nothing | what is due goes | live: what is due goes | live: what is due goes |
-//! | [`live`](Subscriptions::live) | nothing | nothing | heard | heard | live or unconfirmed |
-//! | [`stale`](Subscriptions::stale) | nothing | nothing | stale | stale | nothing |
-//! | an unconfirmed one is due | – | – | it goes, if the registry has settled | nothing | nothing |
+//! | snapshot of c | live: c | live: c | live: c | live: c | live: c |
+//! | the same, warming | unconfirmed: c | unconfirmed: a b c | unconfirmed: c | unconfirmed: b c | unconfirmed: c |
+//! | the same, warming, another epoch | unconfirmed: c | unconfirmed: a b c | unconfirmed: a b c | unconfirmed: a b c | unconfirmed: a b c |
+//! | the same, another epoch | live: c | live: c | live: c | live: c | live: c |
+//! | the same, where it is | live: c | live: c | – | live: a b | live: a b |
+//! | the same, older | live: c | refused | refused | refused | refused |
+//! | changes: c came, b went | – | – | live: a c | live: a c | live: a c |
+//! | the same, warming | – | – | unconfirmed: a c | unconfirmed: a c | unconfirmed: a c |
+//! | the same, where it is | – | – | – | live: a b | live: a b |
+//! | the same, older | – | – | – | – | – |
+//! | the same, another epoch | – | – | – | – | – |
+//! | a place and nothing else | – | – | – | live: a b | live: a b |
+//! | the same, warming | – | – | unconfirmed: a b | – | unconfirmed: a b |
+//! | `live` | – | – | – | live: a b | live: a b |
+//! | `live`, warming | – | – | unconfirmed: a b | – | unconfirmed: a b |
+//! | `settled` | – | – | – | live: a b | live: a b |
+//! | `settled` when b's ttl has passed | – | – | – | live: a | live: a b |
+//! | b's ttl passes after `settled` | – | – | – | live: a | live: a b |
+//! | b's ttl passes | – | – | – | – | – |
+//! | `stale` | – | – | stale: a b | stale: a b | – |
 //!
-//! *Adds*: what is listed is there and confirmed; what is not listed stays, unconfirmed, and goes at the earliest its
-//! ttl later, once the registry has settled. *Heard*: live, or unconfirmed if the registry is warming. A delivery that is
-//! not warming says that the registry has settled.
-//!
-//! A snapshot that an interest refuses is refused for all, and so is the rest of the delivery.
+//! An unconfirmed instance was known in an epoch that is over and has not been listed since. It goes when the registry
+//! says so, or once the registry has settled and the instance's own ttl has passed since the epoch began for the client,
+//! unless nothing can be heard then. A delivery that is not warming says that the registry has settled, like
+//! [`settled`](Subscriptions::settled). A snapshot that an interest refuses is refused for all, and so is the rest of the
+//! delivery.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::cmp::Ordering;
 use core::time::Duration;
+
+use smol_str::SmolStr;
 
 use super::{CommandError, Provenance, SubscriptionId, Update, View};
 use crate::catalog::Selector;
@@ -48,6 +61,11 @@ pub use cache::CacheError;
 mod cache;
 mod interest;
 mod place;
+#[cfg(test)]
+mod tests;
+
+/// The cause of what nobody told, but a snapshot left out.
+const UNKNOWN: SmolStr = SmolStr::new_static("");
 
 /// How long changes are gathered before the sets are written anew.
 const CACHE_DELAY: Duration = Duration::from_secs(2);
@@ -86,7 +104,8 @@ impl From<&super::ClientConfig> for SubscriptionConfig {
 /// What one stream follows: what it was opened with, and all that this covers.
 ///
 /// Whatever the registry says on a stream is about this and nothing else. Make one when a stream is opened, and keep it
-/// as long as the stream.
+/// as long as the stream. Two streams may follow the same while the newer has said nothing yet; from then on nothing of
+/// the older may be delivered.
 #[derive(Clone, Debug, Default)]
 pub struct Following {
     selectors: Vec<Selector>,
@@ -118,7 +137,7 @@ pub struct Delivery {
     pub snapshots: Vec<(Selector, Vec<Listed>)>,
     /// What changed of the rest, oldest first.
     pub changes: Vec<(ServiceKey, Told)>,
-    /// Whether what is not listed may be there all the same.
+    /// Whether what is not listed may be there all the same. If not, the registry has settled.
     pub warming: bool,
 }
 
@@ -130,8 +149,8 @@ pub type Listed = (Instance, Option<Duration>);
 pub enum Told {
     /// The instance is there, and so it looks; with its ttl, if that is known.
     Put(Instance, Option<Duration>),
-    /// The instance is not there.
-    Remove(InstanceId),
+    /// The instance is not there, and why it went, as [`Update::causes`] says it.
+    Remove(InstanceId, SmolStr),
 }
 
 /// A snapshot is older than what was shown of the same epoch: the stream comes from a registry that lags, or has lost
@@ -374,7 +393,8 @@ impl Subscriptions {
     }
 
     /// The registry has settled: what it does not list is not there. What did not come back goes, in one difference, but
-    /// nothing before its own ttl. O(interests of the stream), and O(instances) of those that were unsettled.
+    /// nothing before its own ttl. Deliver first what came with it: it may list some of them. O(interests of the stream),
+    /// and O(instances) of those that were unsettled.
     pub fn settled(&mut self, stream: &mut Following, now: Instant) {
         self.live(stream, false, now);
     }
@@ -390,7 +410,7 @@ impl Subscriptions {
                 self.believe(id, Provenance::Stale { since: heard });
                 if self.config.faults.has(Fault::StaleEmpties) {
                     let all: Vec<Edit> = self.interests[&id].instances.keys().map(|key| (key.clone(), None)).collect();
-                    self.edit(id, all);
+                    self.edit(id, all, &UNKNOWN);
                 }
                 self.rearm(id);
             }
@@ -435,7 +455,7 @@ impl Subscriptions {
             let key = |instance: &Instance| (instance.service_name(), instance.instance_id());
             let listed = named.map(|(i, ttl)| (key(i), Held::confirmed(i.clone(), *ttl))).collect();
             let edits = interest.snapshot(listed, cursor, keep, self.now);
-            self.edit(id, edits);
+            self.edit(id, edits, &UNKNOWN);
             self.dirty();
         }
     }
@@ -453,14 +473,15 @@ impl Subscriptions {
             }
             let (instance, held) = match told {
                 Told::Put(instance, ttl) => (instance.instance_id(), Some(Held::confirmed(instance.clone(), *ttl))),
-                Told::Remove(id) => (id.clone(), None),
+                Told::Remove(id, _) => (id.clone(), None),
             };
-            self.edit(id, [((service.service.clone(), instance), held)]);
+            let cause = if let Told::Remove(_, cause) = told { cause } else { &UNKNOWN };
+            self.edit(id, [((service.service.clone(), instance), held)], cause);
         }
     }
 
-    /// Changes the set of an interest, and tells whoever follows it.
-    fn edit(&mut self, id: InterestId, edits: impl IntoIterator<Item = Edit>) {
+    /// Changes the set of an interest, and tells whoever follows it. What goes, goes for this cause.
+    fn edit(&mut self, id: InterestId, edits: impl IntoIterator<Item = Edit>, cause: &SmolStr) {
         let interest = self.interests.get_mut(&id).expect("it is followed");
         let mut changed = false;
         for (key, mut after) in edits {
@@ -482,7 +503,7 @@ impl Subscriptions {
             self.counters.changes += 1;
             for subscription in &interest.subscribers {
                 let place = self.places.get_mut(subscription).expect("a subscriber has a place");
-                place.note(&key, before.as_ref(), after.as_ref(), self.config.faults);
+                place.note(&key, before.as_ref(), after.as_ref(), cause, self.config.faults);
                 self.ready.insert(*subscription);
             }
         }
@@ -517,7 +538,7 @@ impl Subscriptions {
         let interest = self.interests.get_mut(&id).expect("it is followed");
         if interest.provenance == Provenance::Live && interest.due.is_some_and(|due| due <= self.now) {
             let gone = interest.overdue(self.now);
-            self.edit(id, gone);
+            self.edit(id, gone, &UNKNOWN);
         }
         self.rearm(id);
     }

@@ -3,10 +3,8 @@
 use js_sys::Reflect;
 use periplus::core::client::CommandError;
 use periplus::core::instance::StatusError;
-use periplus::{GetError, RegisterError, UpdateError, WatchError};
+use periplus::{ConnectError, GetError, RegisterError, UpdateError, WatchError};
 use wasm_bindgen::JsValue;
-
-use crate::connect::ConnectError;
 
 /// An `Error` whose `name` is `PeriplusError`.
 pub(super) fn error(code: &str, message: &str) -> JsValue {

@@ -60,8 +60,8 @@ impl Native {
     fn take(&mut self, work: &Work, number: u64, id: RequestId, call: &Call<What>, now: Instant) -> Answer {
         let result = match work {
             Work::Register(registration) => call.body.finish().map(|answer: RegisteredMessage| {
-                let RegisteredMessage { lease, generation, ttl: Span(ttl), .. } = answer;
-                let terms = Terms { lease, generation: Some(generation), ttl };
+                let RegisteredMessage { outcome, lease, generation, ttl: Span(ttl), .. } = answer;
+                let terms = Terms { lease, generation: Some(generation), ttl, outcome: Some(outcome) };
                 self.holdings.on_registered(*registration, terms, &self.config, &mut self.rng, now);
             }),
             Work::Update(registration) => call.body.finish().map(|_: Dated| {
@@ -112,8 +112,10 @@ impl Native {
                 self.holdings.on_not_deregistered(*id, hint, &problem.message, &mut self.rng, now);
             }
             Work::Register(id) | Work::Update(id) => {
-                let verdict = verdict(status, problem, hint);
-                self.holdings.on_refused(*id, verdict, &self.config, &mut self.rng, now);
+                let verdict = verdict(status, problem.clone(), hint);
+                if let Some(retry_in) = self.holdings.on_refused(*id, verdict, &self.config, &mut self.rng, now) {
+                    self.emit(ClientEvent::Deferred { id: *id, problem, retry_in });
+                }
             }
         }
     }
