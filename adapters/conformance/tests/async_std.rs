@@ -3,6 +3,7 @@
 
 use periplus_async_std::AsyncStd;
 use periplus_conformance::harness::Harness;
+use periplus_conformance::replay;
 use periplus_conformance::suite::{self, Stage};
 
 macro_rules! scenario {
@@ -23,7 +24,5 @@ periplus_conformance::scenarios!(scenario);
 
 #[test]
 fn a_recorded_log_gives_the_outputs_it_has_always_given() {
-    let replayed =
-        async_std::task::block_on(async_std::task::spawn(async { periplus_conformance::replay::replay_recorded() }));
-    assert_eq!(replayed, periplus_conformance::replay::EXPECTED);
+    async_std::task::block_on(async_std::task::spawn(async { replay::check_recorded() }));
 }

@@ -2,6 +2,7 @@
 #![cfg(unix)]
 
 use periplus_conformance::harness::Harness;
+use periplus_conformance::replay;
 use periplus_conformance::suite::{self, Stage};
 use periplus_tokio::Tokio;
 
@@ -23,6 +24,5 @@ periplus_conformance::scenarios!(scenario);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_recorded_log_gives_the_outputs_it_has_always_given() {
-    let replayed = tokio::spawn(async { periplus_conformance::replay::replay_recorded() }).await;
-    assert_eq!(replayed.expect("it ends"), periplus_conformance::replay::EXPECTED);
+    tokio::spawn(async { replay::check_recorded() }).await.expect("it says what it has always said");
 }

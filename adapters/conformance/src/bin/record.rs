@@ -1,5 +1,8 @@
 //! Records the log that every runtime replays: a client's life with a real registry that is killed, frozen, and comes
 //! back, over a proxy that makes noise.
+//!
+//! `record` makes a new log; `record --keep` keeps the log and writes down anew what it gives, after a change of the
+//! machine that is meant.
 
 #[cfg(not(target_family = "wasm"))]
 #[tokio::main(flavor = "current_thread")]
@@ -7,13 +10,18 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     use std::time::Duration;
 
     use periplus_conformance::harness::Harness;
-    use periplus_conformance::replay::{Header, Recorder, replay};
+    use periplus_conformance::replay::{Header, RECORDED, Recorder, replay};
     use periplus_conformance::suite::Stage;
     use periplus_conformance::suite::stage::instance;
     use periplus_tokio::core::Status;
     use periplus_tokio::{Runtime as _, Tokio};
     use serde_json::json;
 
+    let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/replay");
+    if std::env::args().any(|argument| argument == "--keep") {
+        std::fs::write(directory.join("expected.txt"), replay(RECORDED)?)?;
+        return Ok(());
+    }
     let harness = Harness::start()?;
     let stage = Stage::new(Tokio::new(), harness.url());
     let arena = stage.arena("warm-up=1s").await;
@@ -54,7 +62,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     client.close().await;
 
     let text = log.text();
-    let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/replay");
     std::fs::write(directory.join("expected.txt"), replay(&text)?)?;
     std::fs::write(directory.join("recorded.jsonl"), &text)?;
     println!("{} lines", text.lines().count());
