@@ -1,7 +1,7 @@
 //! Periplus in the browser.
 //!
 //! The client of [`periplus`], in a page or a worker: requests are `fetch`es, timers are `setTimeout`s, and time counts
-//! what the machine slept. [`connect`] opens a client.
+//! what the machine slept. [`connect()`] opens a client.
 //!
 //! ```no_run
 //! # async fn example(instance: periplus_wasm::core::ServiceInstance) -> Result<(), Box<dyn std::error::Error>> {
