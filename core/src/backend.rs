@@ -2,3 +2,6 @@
 
 pub mod memory;
 pub mod native;
+
+pub use memory::Memory;
+pub use native::Native;

@@ -25,6 +25,7 @@
 //! - Its last word is the deregistration: nothing registers after it.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -36,9 +37,10 @@ use smol_str::SmolStr;
 use crate::catalog::Selector;
 use crate::http::{Failure, Head, Input, RequestId, Transmit};
 use crate::instance::{InstanceError, Patch, ServiceInstance};
-use crate::name::{Key, Namespace};
+use crate::name::{InstanceId, Key, Namespace, ServiceName};
 use crate::packed::Instance;
 use crate::protocol::Problem;
+use crate::registry::Outcome;
 use crate::set::{Change, Cursor};
 use crate::time::Instant;
 
@@ -278,6 +280,12 @@ pub struct RegistrationView {
     /// Until when the last acknowledged renewal covers it, with a margin for clocks that drift; `None` if it is not
     /// registered.
     pub until: Option<Instant>,
+    /// Which holder of the id this is or was last, if the registry counts them.
+    pub generation: Option<u64>,
+    /// How long it lives without a renewal; `None` if it is not held.
+    pub ttl: Option<Duration>,
+    /// What the registry made of the last registration that it took, if it says.
+    pub outcome: Option<Outcome>,
     /// How often it was registered.
     pub registered: u64,
     /// What is wanted.
@@ -306,11 +314,16 @@ pub enum Provenance {
     },
 }
 
+/// Why instances went, by service and id, the latest cause: `expired`, `deregistered`, `evicted` …
+pub type Causes = BTreeMap<(ServiceName, InstanceId), SmolStr>;
+
 /// What a subscription has not seen yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Update {
     /// What changed, at most one change an instance, ordered by service and id; none if only the provenance did.
     pub changes: Vec<Change>,
+    /// Why those that are removed went, as far as that was told.
+    pub causes: Causes,
     /// How far it can be believed.
     pub provenance: Provenance,
     /// The place in the registry's history, if the backend has one.
@@ -334,6 +347,15 @@ pub struct View {
 pub enum ClientEvent {
     /// The state of a registration is another one. Coalesced: the latest counts.
     Registration(RegistrationId, RegistrationState),
+    /// The registry refuses a registration for now: its id is taken or blocked, or the registry is full or busy.
+    Deferred {
+        /// Which.
+        id: RegistrationId,
+        /// What the registry says.
+        problem: Problem,
+        /// When the next attempt comes.
+        retry_in: Duration,
+    },
     /// A subscription has something for [`Backend::poll_update`].
     Update(SubscriptionId),
     /// Requests of this kind are answered, after they were not, or for the first time.
@@ -369,6 +391,11 @@ pub enum ClientEvent {
         expired: u64,
         /// Of how many.
         of: u64,
+    },
+    /// The alarm is over.
+    AlarmEnded {
+        /// In which namespace.
+        namespace: SmolStr,
     },
     /// The client is closed and has nothing left to do.
     Closed,

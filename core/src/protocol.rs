@@ -432,6 +432,13 @@ pub struct AlarmMessage {
     pub of: u64,
 }
 
+/// The data of an `alarm_ended` event.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlarmEndedMessage {
+    /// The namespace.
+    pub namespace: SmolStr,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

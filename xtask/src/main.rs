@@ -6,6 +6,7 @@
 //! code and a hint at what to do.
 
 mod bench;
+mod browser_test;
 mod failure;
 mod fuzz;
 mod paths;
@@ -13,8 +14,10 @@ mod run;
 mod service;
 mod setup;
 mod shell;
+mod sim;
 mod test;
 mod tree;
+mod wasm;
 mod wasm_test;
 
 use std::process::ExitCode;
@@ -28,9 +31,12 @@ Commands:
   run [--listen ADDRESS] [-- ARGS]   start a registry and a demo fleet; ARGS go to `periplus serve`
   test [--only STEP]… [--from STEP]  run every check that continuous integration runs; --list names the steps
   wasm-test [-- ARGS]                run the core's tests in wasm, under Node; ARGS go to `cargo test`
+  wasm [--dev]                       bundle the browser's client: an ES module, its wasm and its types
+  browser-test [--only PART]         run what runs in browsers in a headless Chromium: runtime, story
   bench core [ARGS]                  measure the state machines (--json for a machine to read)
   bench server [ARGS]                load a running server (--json; --etcd to measure etcd beside it)
   fuzz TARGET [SECONDS]              fuzz one target, for a minute by default
+  sim --hours N [--seed S]           simulate hours of faults; --herd CLIENTS: all lose their registry at once
   help                               print this
 ";
 
@@ -54,8 +60,11 @@ fn dispatch(arguments: &[String]) -> Result {
         "run" => run::run(rest),
         "test" => test::run(rest),
         "wasm-test" => wasm_test::run(rest),
+        "wasm" => wasm::run(rest),
+        "browser-test" => browser_test::run(rest),
         "bench" => bench::run(rest),
         "fuzz" => fuzz::run(rest),
+        "sim" => sim::run(rest),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
             Ok(())

@@ -76,6 +76,13 @@ pub(crate) fn built_binary(name: &str) -> Result<PathBuf> {
     Ok(this.with_file_name(format!("{name}{EXE_SUFFIX}")))
 }
 
+/// The folder that cargo builds in.
+pub(crate) fn target_folder() -> Result<PathBuf> {
+    let profile = built_binary("xtask")?;
+    let folder = profile.parent().and_then(Path::parent);
+    folder.map(Path::to_owned).ok_or_else(|| Failure::new(format!("{} lies in no target folder", profile.display())))
+}
+
 /// Whether a program of this name can be found in `PATH`.
 pub(crate) fn is_in_path(program: &str) -> bool {
     let file = format!("{program}{EXE_SUFFIX}");

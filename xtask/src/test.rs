@@ -3,10 +3,21 @@
 use std::time::{Duration, Instant};
 
 use crate::failure::{Failure, Result};
-use crate::{paths, setup, shell, tree, wasm_test};
+use crate::{browser_test, paths, setup, shell, tree, wasm_test};
 
 /// The targets that the core is built for beside the host: one without threads and files, one without anything.
 const CORE_TARGETS: [&str; 2] = ["wasm32-unknown-unknown", "thumbv7em-none-eabihf"];
+
+/// The crates whose documentation is read.
+const DOCUMENTED: [&str; 7] = [
+    "periplus",
+    "periplus-async-std",
+    "periplus-core",
+    "periplus-hyper",
+    "periplus-server",
+    "periplus-tokio",
+    "periplus-wasm",
+];
 
 /// One check.
 struct Step {
@@ -50,6 +61,12 @@ const STEPS: &[Step] = &[
         check: core_tests,
     },
     Step {
+        name: "sim",
+        about: "two thousand simulated hours break no law, and every planted bug of a client is caught",
+        hint: "the failure says its seed: add it to core/tests/sim/seeds.txt with the fix",
+        check: sim,
+    },
+    Step {
         name: "tests",
         about: "all other tests, with the fuzz corpus among them",
         hint: "run the one that failed by: cargo test --package PACKAGE NAME",
@@ -60,6 +77,12 @@ const STEPS: &[Step] = &[
         about: "the core's tests once more, in wasm under Node",
         hint: "run the one that failed by: cargo xtask wasm-test -- --test FILE NAME",
         check: wasm_tests,
+    },
+    Step {
+        name: "browser",
+        about: "the browser's runtime and its examples, in a headless Chromium",
+        hint: "run one part by: cargo xtask browser-test --only runtime|story",
+        check: browser_tests,
     },
     Step {
         name: "fuzz",
@@ -185,7 +208,10 @@ fn clippy() -> Result {
 
 fn docs() -> Result {
     let mut doc = shell::cargo("doc --no-deps --document-private-items");
-    doc.args(["--package", "periplus-core", "--package", "periplus-server"]).env("RUSTDOCFLAGS", "-Dwarnings");
+    for package in DOCUMENTED {
+        doc.args(["--package", package]);
+    }
+    doc.env("RUSTDOCFLAGS", "-Dwarnings");
     shell::run(doc)
 }
 
@@ -199,8 +225,15 @@ fn targets() -> Result {
     shell::run(shell::cargo("build --package periplus --package periplus-wasm --target wasm32-unknown-unknown"))
 }
 
+/// All but the long runs of the simulator, which are a step of their own.
 fn core_tests() -> Result {
-    shell::run(shell::cargo("test --package periplus-core --features planted-faults"))
+    let skip = "--skip two_thousand_hours_without_a_violation --skip every_planted_client_bug_is_caught";
+    shell::run(shell::cargo(&format!("test --package periplus-core --features planted-faults -- {skip}")))
+}
+
+/// The simulator alone, with its figures.
+fn sim() -> Result {
+    shell::run(shell::cargo("test --package periplus-core --features planted-faults --test sim -- --nocapture"))
 }
 
 fn other_tests() -> Result {
@@ -209,6 +242,10 @@ fn other_tests() -> Result {
 
 fn wasm_tests() -> Result {
     wasm_test::run(&[])
+}
+
+fn browser_tests() -> Result {
+    browser_test::run(&[])
 }
 
 fn fuzz_targets() -> Result {

@@ -26,3 +26,24 @@ pub use runtimes::AsyncStd;
 #[cfg(feature = "smol")]
 pub use runtimes::Smol;
 pub use sleep::Sleep;
+
+/// Opens a client of the registry at an address, such as `periplus://127.0.0.1:7171` or `memory:`, with async-std.
+///
+/// It does not wait for the registry: one that is down may come up later. What else can be chosen is chosen with
+/// [`connect_with`].
+///
+/// # Errors
+/// If the address makes no sense.
+#[cfg(feature = "async-std")]
+pub async fn connect(url: &str) -> Result<Client, ConnectError> {
+    connect_with(AsyncStd::new(), url, ConnectOptions::default())
+}
+
+/// Opens a client of the registry at an address with smol; as `connect` does with async-std.
+///
+/// # Errors
+/// If the address makes no sense.
+#[cfg(feature = "smol")]
+pub async fn connect_smol(url: &str) -> Result<Client, ConnectError> {
+    connect_with(Smol::new(), url, ConnectOptions::default())
+}

@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
 use periplus_core::client::{Counters, SubscriptionId};
-use periplus_core::{Key, NameError, Namespace, Selector, ServiceInstance, ServiceKey, ServiceName};
+use periplus_core::{Instant, Key, NameError, Namespace, Registry, Selector, ServiceInstance, ServiceKey, ServiceName};
 
 use crate::error::{UpdateError, WatchError};
 use crate::events::Events;
@@ -74,7 +74,8 @@ impl Client {
     /// If this client has registered no such instance.
     pub async fn deregister(&self, instance: &ServiceInstance) -> Result<Deregistered, UpdateError> {
         let key = Key::new(self.namespace.clone(), instance.name.clone(), instance.id.clone());
-        let id = self.handle.shared.lock().by_key.get(&key).copied().ok_or(UpdateError::NotRegistered(key))?;
+        let shared = &self.handle.shared;
+        let id = shared.lock().find(key, shared.now())?;
         Ok(deregister(&self.handle, id).await)
     }
 
@@ -119,6 +120,20 @@ impl Client {
     fn watch_selector(&self, selector: &Selector) -> Result<Watcher, WatchError> {
         let id: SubscriptionId = self.handle.shared.command(|state, now| state.watch(selector, now))?;
         Ok(Watcher::new(Arc::clone(&self.handle), id))
+    }
+
+    /// Looks into the registry itself, if it is in this process, and may change it: evict, overlay, and whatever else a
+    /// test wants to happen. `None`: it is elsewhere.
+    ///
+    /// The registry is locked meanwhile: no client of it may be called from here.
+    pub fn with_registry<T>(&self, visit: impl FnOnce(&mut Registry, Instant) -> T) -> Option<T> {
+        let house = self.handle.shared.house.as_ref()?;
+        let mut hub = house.hub();
+        let result = visit(hub.registry_mut(), (house.clock)());
+        hub.settle();
+        drop(hub);
+        house.wake();
+        Some(result)
     }
 
     /// What the client did so far.
@@ -176,6 +191,20 @@ impl OnlineSignal {
         if let Some(shared) = self.0.upgrade() {
             shared.command(|state, now| state.machine.handle_online(now));
         }
+    }
+
+    /// Closes the client and does not wait for it: the machine is about to go away. The last words are sent in the
+    /// driver's next turn.
+    pub fn leave(&self) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.close();
+        }
+    }
+
+    /// Whether the client is gone, so that nobody needs this any more.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.0.upgrade().is_none_or(|shared| shared.lock().closing)
     }
 }
 

@@ -22,9 +22,6 @@ const TURNS: usize = 16;
 /// Inputs that one request may hand in before the others have had their turn.
 const INPUTS: usize = 16;
 
-/// The name under which the last known sets are stored.
-pub(crate) const CACHE: &str = "periplus-cache";
-
 /// The driver of one client: a future that ends when the client is closed, or after the last handle is gone and the last
 /// word has been said. Dropping it ends the client without a last word.
 ///
@@ -33,6 +30,8 @@ pub(crate) const CACHE: &str = "periplus-cache";
 pub struct Driver<R: Runtime> {
     runtime: R,
     shared: Arc<Shared>,
+    /// The name under which the last known sets are stored.
+    cache: String,
     exchanges: BTreeMap<RequestId, R::Exchange>,
     sleep: Option<(Instant, R::Sleep)>,
     inputs: Vec<(RequestId, Input)>,
@@ -54,10 +53,11 @@ struct Standing {
 }
 
 impl<R: Runtime> Driver<R> {
-    pub(crate) const fn new(runtime: R, shared: Arc<Shared>) -> Self {
+    pub(crate) const fn new(runtime: R, shared: Arc<Shared>, cache: String) -> Self {
         Self {
             runtime,
             shared,
+            cache,
             exchanges: BTreeMap::new(),
             sleep: None,
             inputs: Vec::new(),
@@ -85,6 +85,7 @@ impl<R: Runtime> Driver<R> {
             report(&event, key.as_ref());
         }
         wake_all(wakers);
+        self.shared.wake_neighbours();
         for transmit in transmits.drain(..) {
             match transmit {
                 Transmit::Send(id, request) => drop(self.exchanges.insert(id, self.runtime.request(request))),
@@ -92,7 +93,7 @@ impl<R: Runtime> Driver<R> {
             }
         }
         if let Some(bytes) = cache {
-            self.runtime.store(CACHE, bytes);
+            self.runtime.store(&self.cache, bytes);
         }
         standing
     }
@@ -141,6 +142,8 @@ impl<R: Runtime> Driver<R> {
         if state.machine.poll_timeout().is_some_and(|at| at <= now) {
             state.machine.handle_timeout(now);
         }
+        drop(state);
+        wake_all(wakers);
         true
     }
 

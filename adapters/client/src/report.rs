@@ -14,6 +14,10 @@ pub(crate) fn report(event: &ClientEvent, key: Option<&Key>) {
         ClientEvent::Disconnected { channel, origin, reason, retry_in } => {
             warn!(target: "periplus", %channel, %origin, %reason, ?retry_in, "the registry does not answer");
         }
+        ClientEvent::Deferred { id, problem, retry_in } => {
+            let (id, code, problem) = (id.0, problem.code.as_str(), problem.message.as_str());
+            warn!(target: "periplus", id, code, problem, ?retry_in, "the registry refuses a registration for now");
+        }
         ClientEvent::Skipped { problem } => {
             warn!(target: "periplus", %problem, "skipped an entry that is no instance");
         }
@@ -23,6 +27,7 @@ pub(crate) fn report(event: &ClientEvent, key: Option<&Key>) {
         ClientEvent::Alarm { namespace, expired, of } => {
             warn!(target: "periplus", %namespace, expired, of, "many instances expired at once");
         }
+        ClientEvent::AlarmEnded { namespace } => info!(target: "periplus", %namespace, "the alarm is over"),
         ClientEvent::Closed => debug!(target: "periplus", "the client is closed"),
         _ => {}
     }

@@ -13,6 +13,7 @@ use periplus_core::client::{
 use periplus_core::{Instant, Key, Selector};
 
 use crate::error::UpdateError;
+use crate::house::House;
 use crate::settings::Settings;
 use crate::waiters::{DriverWaker, Waiters};
 
@@ -25,6 +26,8 @@ pub(crate) const EVENTS_KEPT: usize = 1024;
 /// The machine, behind a lock that is never held while somebody else's code runs.
 pub(crate) struct Shared {
     clock: Clock,
+    /// The registry, if it is in this process.
+    pub(crate) house: Option<Arc<House>>,
     pub(crate) driver: DriverWaker,
     state: Mutex<State>,
 }
@@ -69,7 +72,7 @@ pub(crate) struct Observed {
 }
 
 impl Shared {
-    pub(crate) fn new(machine: BoxedBackend, clock: Clock) -> Self {
+    pub(crate) fn new(machine: BoxedBackend, clock: Clock, house: Option<Arc<House>>) -> Self {
         let state = State {
             machine,
             registrations: BTreeMap::new(),
@@ -82,7 +85,7 @@ impl Shared {
             closing: false,
             ended: false,
         };
-        Self { clock, driver: DriverWaker::default(), state: Mutex::new(state) }
+        Self { clock, house, driver: DriverWaker::default(), state: Mutex::new(state) }
     }
 
     /// The time on the clock of this client.
@@ -102,7 +105,15 @@ impl Shared {
         let result = command(&mut state, now);
         drop(state);
         self.driver.wake();
+        self.wake_neighbours();
         result
+    }
+
+    /// Wakes the other clients of a registry in this process, if they have something to be told.
+    pub(crate) fn wake_neighbours(&self) {
+        if let Some(house) = &self.house {
+            house.wake();
+        }
     }
 
     /// Tells the machine to close, and those who watch that nothing follows.
@@ -124,11 +135,16 @@ impl Shared {
         let mut state = self.lock();
         state.ended = true;
         state.closing = true;
+        if self.house.is_some() {
+            // A registry in this process can be told without a driver: nothing is left behind in it.
+            state.machine.close(self.now());
+        }
         state.wake_watchers(&mut wakers);
         state.wake_everyone_else(&mut wakers);
         drop(state);
         self.driver.clear();
         wake_all(&mut wakers);
+        self.wake_neighbours();
     }
 }
 
@@ -169,14 +185,17 @@ impl State {
         if self.closing {
             return Err(CommandError::Closed.into());
         }
-        let key = wanted.key();
-        let held = self.by_key.get(&key).copied();
-        let Some(id) = held.filter(|&id| !self.registration(id, now).state.is_final()) else {
-            return Err(UpdateError::NotRegistered(key));
-        };
+        let id = self.find(wanted.key(), now)?;
         wanted.ttl = self.registrations.get(&id).and_then(|slot| slot.ttl);
         self.machine.register(&wanted, now)?;
         Ok(id)
+    }
+
+    /// The registration of an instance, if this client has one that has not ended.
+    pub(crate) fn find(&self, key: Key, now: Instant) -> Result<RegistrationId, UpdateError> {
+        let held = self.by_key.get(&key).copied();
+        let lives = held.filter(|&id| !self.registration(id, now).state.is_final());
+        lives.ok_or(UpdateError::NotRegistered(key))
     }
 
     /// What follows for a subscription, once the registry has said anything at all.

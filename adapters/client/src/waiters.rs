@@ -35,11 +35,6 @@ impl Waiters {
     pub(crate) fn take(&mut self, into: &mut Vec<Waker>) {
         into.extend(core::mem::take(&mut self.wakers).into_values());
     }
-
-    #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
-        self.wakers.len()
-    }
 }
 
 /// A place for the one waker of a driver.

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_core::Stream;
-use periplus_core::client::{Provenance, SubscriptionId, Update, View};
+use periplus_core::client::{Causes, Provenance, SubscriptionId, Update, View};
 use periplus_core::{Change, Cursor, Instance, Instant, ServiceInstance};
 
 use crate::shared::{Handle, State};
@@ -45,6 +45,8 @@ pub struct Listing {
 pub struct Changed {
     /// The changes, at most one an instance, ordered by service and id; none if only the provenance changed.
     pub changes: Vec<Change>,
+    /// Why those that are removed went, as far as that was told.
+    pub causes: Causes,
     /// How far it can be believed.
     pub provenance: Provenance,
     /// How long ago the registry was last heard, if it cannot be heard now.
@@ -105,8 +107,8 @@ impl<'a> IntoIterator for &'a Listing {
 
 impl Changed {
     fn new(update: Update, now: Instant) -> Self {
-        let Update { changes, provenance, cursor } = update;
-        Self { changes, provenance, age: age(provenance, now), cursor }
+        let Update { changes, causes, provenance, cursor } = update;
+        Self { changes, causes, provenance, age: age(provenance, now), cursor }
     }
 }
 

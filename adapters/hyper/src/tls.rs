@@ -162,3 +162,50 @@ impl TlsConnector {
         Ok(Box::new(self.0.connect(name, io).await?))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertifiedKey, generate_simple_self_signed};
+
+    use super::*;
+
+    fn pair() -> (String, String) {
+        let CertifiedKey { cert, signing_key } = generate_simple_self_signed(vec!["a.example".into()]).unwrap();
+        (cert.pem(), signing_key.serialize_pem())
+    }
+
+    #[test]
+    fn what_is_no_certificate_is_refused_with_the_reason() {
+        let (certificate, key) = pair();
+        let cut = &certificate.as_bytes()[..certificate.len() / 2];
+        let empty = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        let roots = |pem: &[u8]| TlsConfig::default().with_roots(pem).map(drop);
+        assert!(roots(certificate.as_bytes()).is_ok());
+        assert!(matches!(roots(b""), Err(TlsError::NoCertificate)));
+        assert!(matches!(roots(b"words"), Err(TlsError::NoCertificate)));
+        assert!(matches!(roots(key.as_bytes()), Err(TlsError::NoCertificate)));
+        assert!(matches!(roots(cut), Err(TlsError::Pem(_))));
+        assert!(matches!(roots(empty), Err(TlsError::Unusable(_))));
+        let missing = TlsConfig::default().with_root_file("no-such-file.pem").unwrap_err();
+        assert!(missing.to_string().starts_with("no-such-file.pem: "), "{missing}");
+    }
+
+    #[test]
+    fn a_certificate_is_shown_only_with_its_own_key() {
+        let ((certificate, key), (_, other)) = (pair(), pair());
+        let identity = |certificate: &str, key: &str| {
+            TlsConfig::default().with_identity(certificate.as_bytes(), key.as_bytes()).map(drop)
+        };
+        assert!(identity(&certificate, &key).is_ok());
+        assert!(matches!(identity(&certificate, &other), Err(TlsError::Unusable(_))));
+        assert!(matches!(identity(&certificate, &certificate), Err(TlsError::NoKey)));
+        assert!(matches!(identity(&key, &key), Err(TlsError::NoCertificate)));
+    }
+
+    #[test]
+    fn a_key_is_not_shown_to_those_who_print_the_config() {
+        let (certificate, key) = pair();
+        let config = TlsConfig::default().with_identity(certificate.as_bytes(), key.as_bytes()).unwrap();
+        assert_eq!(format!("{config:?}"), "TlsConfig { public_roots: true, roots: 0, identity: true }");
+    }
+}

@@ -17,7 +17,7 @@ mod history;
 mod list;
 mod operate;
 pub mod output;
-pub(crate) mod register;
+mod register;
 mod serve;
 pub mod signals;
 mod watch;

@@ -1,4 +1,4 @@
-//! A small HTTP client of the registry's protocol, for the commands of this binary.
+//! A small HTTP client of the registry's protocol, for the commands that ask once.
 
 use std::time::Duration;
 
@@ -9,6 +9,8 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::{self, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
+use periplus_core::http::origin::Origin;
+use periplus_core::http::target::Target;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -17,17 +19,13 @@ pub mod address;
 pub mod backoff;
 pub mod error;
 pub mod follow;
-pub mod holder;
 pub mod messages;
-pub mod sse;
+pub mod registration;
 pub mod stream;
-pub mod target;
-pub mod watch;
 
 use address::Address;
 use error::{CallError, Refusal};
 use stream::EventStream;
-use target::Target;
 
 /// How long a call may take.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -38,7 +36,7 @@ const ANSWER_LIMIT: usize = 256 << 20;
 /// How many entries are asked for at a time.
 const PAGE: usize = 1000;
 
-/// A registry as this process calls it. Clones share their connections.
+/// A registry as this process calls it: the first of its hosts that can be reached. Clones share their connections.
 #[derive(Clone, Debug)]
 pub struct Client {
     http: legacy::Client<HttpConnector, Full<Bytes>>,
@@ -129,7 +127,7 @@ impl Client {
         let mut all = Vec::new();
         let mut after: Option<String> = None;
         loop {
-            let mut page = target.clone().query("limit", &PAGE.to_string());
+            let mut page = target.clone().query("limit", PAGE.to_string());
             if let Some(after) = &after {
                 page = page.query("after", after);
             }
@@ -149,7 +147,31 @@ impl Client {
     /// # Errors
     /// The registry could not be reached, or refused.
     pub async fn stream(&self, target: Target, last_event_id: Option<&str>) -> Result<EventStream, CallError> {
-        let mut request = Request::get(self.uri(&target)).header(header::ACCEPT, "text/event-stream");
+        self.reach(|origin| self.stream_from(origin, &target, last_event_id)).await
+    }
+
+    /// Asks the hosts in turn, up to the first that is reached.
+    async fn reach<'a, T, F>(&'a self, ask: impl Fn(&'a Origin) -> F) -> Result<T, CallError>
+    where
+        F: Future<Output = Result<T, CallError>>,
+    {
+        let mut origins = self.address.origins().iter();
+        loop {
+            let origin = origins.next().expect("an address has a host");
+            match ask(origin).await {
+                Err(error) if error.is_not_sent() && origins.len() > 0 => {}
+                result => return result,
+            }
+        }
+    }
+
+    async fn stream_from(
+        &self,
+        origin: &Origin,
+        target: &Target,
+        last_event_id: Option<&str>,
+    ) -> Result<EventStream, CallError> {
+        let mut request = Request::get(target.url(&origin.to_string())).header(header::ACCEPT, "text/event-stream");
         if let Some(id) = last_event_id {
             request = request.header("last-event-id", id);
         }
@@ -170,20 +192,28 @@ impl Client {
         body: Option<Vec<u8>>,
         timeout: Duration,
     ) -> Result<Bytes, CallError> {
-        let mut request = Request::builder().method(method).uri(self.uri(&target));
+        let body = body.map(Bytes::from);
+        self.reach(|origin| self.send_to(origin, method.clone(), &target, body.clone(), timeout)).await
+    }
+
+    async fn send_to(
+        &self,
+        origin: &Origin,
+        method: Method,
+        target: &Target,
+        body: Option<Bytes>,
+        timeout: Duration,
+    ) -> Result<Bytes, CallError> {
+        let mut request = Request::builder().method(method).uri(target.url(&origin.to_string()));
         if body.is_some() {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
-        let request = self.finish(request, body.unwrap_or_default().into())?;
+        let request = self.finish(request, body.unwrap_or_default())?;
         let exchange = async {
             let response = self.http.request(request).await.map_err(|error| self.unreachable(&error))?;
             self.read(self.check(response).await?.into_body()).await
         };
         tokio::time::timeout(timeout, exchange).await.unwrap_or_else(|_| Err(self.silent()))
-    }
-
-    fn uri(&self, target: &Target) -> String {
-        format!("{}{target}", self.address.base())
     }
 
     fn finish(&self, mut request: http::request::Builder, body: Bytes) -> Result<Request<Full<Bytes>>, CallError> {

@@ -4,6 +4,7 @@ pub mod cli;
 pub mod client;
 pub mod config;
 pub mod demo;
+mod hold;
 pub mod http;
 pub mod random;
 pub mod sidecar;

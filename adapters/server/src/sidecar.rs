@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
+use periplus_core::client::ClientConfig;
 use tokio::sync::watch;
 
 use crate::cli::args::{Connection, InstanceArgs};
 use crate::cli::exit::Usage;
-use crate::cli::{output, register};
-use crate::client::error::CallError;
-use crate::client::holder::{End, Holder, Wanted};
+use crate::cli::output;
 use crate::config::units;
+use crate::hold::{Ended, Hold, Wanted};
 
 mod check;
 mod child;
@@ -81,6 +81,7 @@ impl Run {
         let registration = self.instance.registration(&self.connection.registry)?;
         let checks = self.checks()?;
         let name = format!("{}/{}", registration.service(), registration.id());
+        let client = self.connection.connect(ClientConfig::default())?;
         let signals = Signals::listen().context("cannot listen for signals")?;
         let child = match Child::start(&self.command) {
             Ok(child) => child,
@@ -91,11 +92,8 @@ impl Run {
         };
 
         let (want, wanted) = watch::channel(Wanted::Out);
-        let holder = Holder::new(self.connection.client(), registration.clone());
-        let holding = tokio::spawn(holder.run(wanted, move |event| {
-            register::remark(registration.service(), registration.id(), &event);
-        }));
-        let told = tokio::spawn(async move { say_end(&name, holding.await.ok()) });
+        let holding = Hold::new(client, registration, |_| {}).run(wanted);
+        let told = tokio::spawn(async move { say_end(&name, holding.await) });
         let checking = tokio::spawn(self.watch_health(checks, want.clone()));
         let code = self.attend(child, signals, &want, || checking.abort()).await;
         // However it came to this: the last word to the registry is the deregistration.
@@ -213,13 +211,10 @@ fn ended(code: std::io::Result<u8>) -> u8 {
 }
 
 /// Says why an instance is not kept registered any more. The program runs on.
-fn say_end(name: &str, end: Option<End>) {
-    let why = match end {
-        None | Some(End::Stopped) => return,
-        Some(End::Lost(refusal)) => CallError::from(refusal).to_string(),
-        Some(End::Refused(error)) => error.to_string(),
-    };
-    output::note(format_args!("{name} stays unregistered, the program runs on: {why}"));
+fn say_end(name: &str, end: Result<(), Ended>) {
+    if let Err(why) = end {
+        output::note(format_args!("{name} stays unregistered, the program runs on: {why}"));
+    }
 }
 
 #[cfg(test)]

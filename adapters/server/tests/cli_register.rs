@@ -3,8 +3,9 @@
 
 mod common;
 
-use common::{Registry, eventually, free_port, start};
+use common::{Registry, eventually, free_port, run, start};
 use nix::sys::signal::Signal;
+use serde_json::json;
 
 const WEB: [&str; 5] = ["register", "--service=web", "--id=a", "--ttl=3s", "--endpoint=http://127.0.0.1:8000"];
 
@@ -14,7 +15,7 @@ fn an_instance_is_seen_until_its_holder_is_interrupted() {
     let mut holder = registry.start_client(&[&WEB[..], &["--version=1.2", "--weight=5", "--metadata=k=v"]].concat());
     holder.remark("registered web/a");
     let instances = registry.run(&["get", "web", "--json"]).json();
-    let expected = serde_json::json!([{
+    let expected = json!([{
         "id": "a", "name": "web", "version": "1.2", "metadata": {"k": "v", "weight": "5"},
         "endpoints": ["http://127.0.0.1:8000"]
     }]);
@@ -66,8 +67,9 @@ fn after_a_restart_of_the_registry_it_registers_again() {
     holder.remark("registered web/a again");
     let second = holder.json();
     registry.wait_for_ids("web", &["a"]);
-    assert_ne!(first["epoch"], second["epoch"]);
-    assert_ne!(first["lease"], second["lease"]);
+    assert_eq!((&first["registered"], &second["registered"]), (&json!(1), &json!(2)));
+    assert!(first["generation"].is_u64() && second["outcome"] == "registered", "{first} {second}");
+    assert_eq!(second["ttl"], "3s");
     assert_eq!(holder.interrupt(), 0);
     assert!(registry.ids("web").is_empty());
 }
@@ -80,6 +82,20 @@ fn a_registry_that_comes_late_is_waited_for() {
     holder.remark("trying again in");
     let _server = start(&["serve", "--listen", &format!("127.0.0.1:{port}")]);
     holder.remark("registered web/a");
+}
+
+#[test]
+fn where_one_host_of_the_registry_is_down_another_one_is_asked() {
+    let registry = Registry::start();
+    let hosts = format!("127.0.0.1:{},127.0.0.1:{}", free_port(), registry.port());
+    let url = format!("--registry=periplus://{hosts}");
+    let mut holder = start(&[&WEB[..], &[&url]].concat());
+    holder.remark("trying the next host");
+    holder.remark("registered web/a");
+    assert_eq!(run(&["get", "web", "a", &url]).code, 0);
+    assert_eq!(holder.interrupt(), 0);
+    assert!(holder.said().contains("deregistered web/a"));
+    assert!(registry.ids("web").is_empty());
 }
 
 #[test]

@@ -108,6 +108,25 @@ fn a_watch_goes_on_where_it_was_when_only_the_connection_is_lost() {
 }
 
 #[test]
+fn where_one_host_of_the_registry_is_down_another_one_is_watched() {
+    let registry = Registry::start();
+    let _holder = register(&registry, "web", "a");
+    let hosts = format!("127.0.0.1:{},127.0.0.1:{}", common::free_port(), registry.port());
+    let mut watch = start(&["watch", "web", &format!("--registry=periplus://{hosts}")]);
+    watch.remark("trying the next host");
+    watch.line_with("+ web/a");
+    assert_eq!(watch.interrupt(), 0);
+}
+
+#[test]
+fn a_watch_that_nobody_answers_at_first_gives_3() {
+    let url = format!("--registry=periplus://127.0.0.1:{}", common::free_port());
+    let done = common::run(&["watch", "web", &url]);
+    assert_eq!(done.code, 3, "{done:?}");
+    assert!(done.stderr.contains("cannot reach the registry"), "{done:?}");
+}
+
+#[test]
 fn a_reader_that_goes_ends_it_quietly() {
     let registry = Registry::start();
     let _holder = register(&registry, "web", "a");

@@ -166,6 +166,17 @@ fn it_registers_again_after_a_restart_of_the_registry() {
 }
 
 #[test]
+fn where_one_host_of_the_registry_is_down_another_one_is_asked() {
+    let registry = Registry::start();
+    let (port, url) = (Port::open(), format!("--registry=127.0.0.1:{},127.0.0.1:{}", free_port(), registry.port()));
+    let mut sidecar =
+        start(&["run", "--service=web", "--id=a", &port.endpoint(), &url, "--drain=0s", "--", "sh", "-c", FOREVER]);
+    sidecar.remark("registered web/a");
+    sidecar.interrupt();
+    assert!(registry.ids("web").is_empty());
+}
+
+#[test]
 fn whose_id_is_taken_runs_on_unregistered() {
     let registry = Registry::start();
     let port = Port::open();

@@ -24,6 +24,21 @@ pub use periplus::*;
 pub use periplus_hyper::{TlsConfig, TlsError};
 pub use sleep::Sleep;
 
+/// Opens a client of the registry at an address, such as `periplus://127.0.0.1:7171` or `memory:`, with the tokio runtime that this is called
+/// in.
+///
+/// It does not wait for the registry: one that is down may come up later. What else can be chosen is chosen with
+/// [`connect_with`].
+///
+/// # Errors
+/// If the address makes no sense.
+///
+/// # Panics
+/// Outside a tokio runtime.
+pub async fn connect(url: &str) -> Result<Client, ConnectError> {
+    connect_with(Tokio::new(), url, ConnectOptions::default())
+}
+
 /// Tokio, as a runtime for clients. Cheap to clone; clients of clones share connections and storage.
 ///
 /// Time is a clock that counts suspend where the platform can ([`host::now`]); after a suspend a client finds out

@@ -31,6 +31,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use smol_str::SmolStr;
+
 pub use hub::{Home, Hub, MemberId};
 
 use crate::catalog::{Delivered, Delivery, Notice, Selector, WatchId, WatchStart};
@@ -40,14 +42,14 @@ use crate::client::{
     RegistrationView, SubscriptionId, Update, View,
 };
 use crate::error::{RegisterError, UpdateError};
-use crate::event::{Alarm, Caller};
+use crate::event::{Alarm, Caller, Cause};
 use crate::http::{Failure, Head, RequestId, Transmit};
 use crate::instance::Patch;
 use crate::lease::{Lease, LeaseError};
 use crate::name::{Key, Namespace};
 use crate::packed::Instance;
 use crate::protocol::Problem;
-use crate::registry::{Incarnation, Operation, Register};
+use crate::registry::{Incarnation, Operation, Outcome, Register};
 use crate::time::Instant;
 
 /// How long what was refused for now waits.
@@ -77,8 +79,8 @@ pub struct Memory<H: Home = Hub> {
     streams: BTreeMap<WatchId, Following>,
     /// The registrations whose state is news.
     told: BTreeSet<RegistrationId>,
-    /// The latest alarm of each namespace.
-    alarms: BTreeMap<Namespace, Alarm>,
+    /// The latest alarm of each namespace, or that it is over.
+    alarms: BTreeMap<Namespace, Option<Alarm>>,
     /// Watches that the registry refused: at most one for each selector.
     refused: VecDeque<Problem>,
     /// When the registry wants to be looked at.
@@ -97,6 +99,7 @@ struct Held {
     state: RegistrationState,
     lease: Option<Lease>,
     generation: Option<u64>,
+    outcome: Option<Outcome>,
     ttl: Duration,
     until: Option<Instant>,
     due: Option<Instant>,
@@ -189,6 +192,7 @@ impl<H: Home> Memory<H> {
             Ok(registered) => {
                 held.lease = Some(registered.lease);
                 held.generation = Some(registered.generation);
+                held.outcome = Some(registered.outcome);
                 held.ttl = registered.ttl;
                 held.until = Some(now.saturating_add(registered.ttl));
                 held.registered += 1;
@@ -374,7 +378,8 @@ impl<H: Home> Memory<H> {
             let told = if change.present() {
                 Told::Put(change.instance.clone(), ttl(change))
             } else {
-                Told::Remove(change.instance.instance_id())
+                let cause = change.cause.map_or("", Cause::as_str);
+                Told::Remove(change.instance.instance_id(), SmolStr::new_static(cause))
             };
             ((*change.service).clone(), told)
         });
@@ -389,7 +394,8 @@ impl<H: Home> Memory<H> {
         for notice in &delivery.notices {
             match notice {
                 Notice::Settled => self.subscriptions.settled(stream, self.now),
-                Notice::Alarm(alarm) => drop(self.alarms.insert(alarm.namespace.clone(), alarm.clone())),
+                Notice::Alarm(alarm) => drop(self.alarms.insert(alarm.namespace.clone(), Some(alarm.clone()))),
+                Notice::AlarmEnded(namespace) => drop(self.alarms.insert(namespace.clone(), None)),
                 _ => {}
             }
         }
@@ -438,6 +444,7 @@ impl<H: Home> Backend for Memory<H> {
             state: RegistrationState::Registering,
             lease: None,
             generation: None,
+            outcome: None,
             ttl: Duration::ZERO,
             until: None,
             due: None,
@@ -589,8 +596,13 @@ impl<H: Home> Backend for Memory<H> {
             return Some(ClientEvent::Registration(id, state));
         }
         if let Some((namespace, alarm)) = self.alarms.pop_first() {
-            let (expired, of) = (alarm.expired as u64, alarm.of as u64);
-            return Some(ClientEvent::Alarm { namespace: namespace.as_str().into(), expired, of });
+            let namespace = namespace.as_str().into();
+            return Some(match alarm {
+                Some(Alarm { expired, of, .. }) => {
+                    ClientEvent::Alarm { namespace, expired: expired as u64, of: of as u64 }
+                }
+                None => ClientEvent::AlarmEnded { namespace },
+            });
         }
         if let Some(problem) = self.refused.pop_front() {
             return Some(ClientEvent::WatchRefused(problem));
@@ -622,6 +634,9 @@ impl<H: Home> Backend for Memory<H> {
         Some(RegistrationView {
             state: held.state.clone(),
             until: held.until,
+            generation: held.generation,
+            ttl: held.lease.map(|_| held.ttl),
+            outcome: held.outcome,
             registered: held.registered,
             instance: held.wanted.instance.clone(),
             current: held.state == RegistrationState::Registered && held.current,

@@ -271,6 +271,8 @@ impl Backend for Native {
         let now = self.advance(now);
         self.holdings.close(&self.config, now);
         self.close_streams();
+        // There is no time to wait out a back-off.
+        self.link.hasten(&mut self.rng, now);
         self.pump(now);
     }
 

@@ -43,6 +43,7 @@ use crate::instance::{Patch, ServiceInstance};
 use crate::name::Key;
 use crate::packed::Instance;
 use crate::protocol::Problem;
+use crate::registry::Outcome;
 use crate::rng::Rng;
 use crate::time::Instant;
 
@@ -96,6 +97,8 @@ pub(crate) struct Terms<L> {
     pub(crate) generation: Option<u64>,
     /// How long it lives without a renewal.
     pub(crate) ttl: Duration,
+    /// What the registry made of the registration, if it says.
+    pub(crate) outcome: Option<Outcome>,
 }
 
 /// All registrations of a client.
@@ -149,6 +152,7 @@ struct Holding<L> {
     /// Whether something was sent that may have taken effect, or take it yet.
     doubt: bool,
     generation: Option<u64>,
+    outcome: Option<Outcome>,
     /// Metadata keys that the registry may have from us.
     said_keys: BTreeSet<String>,
     backoff: Backoff,
@@ -245,6 +249,7 @@ impl<L> Holdings<L> {
             operation: (0, 0),
             doubt: false,
             generation: None,
+            outcome: None,
             said_keys: BTreeSet::new(),
             backoff: Backoff::default(),
             registered: 0,
@@ -584,7 +589,7 @@ impl<L> Holdings<L> {
         rng: &mut Rng,
         now: Instant,
     ) {
-        let Terms { lease, generation, ttl } = terms;
+        let Terms { lease, generation, ttl, outcome } = terms;
         let Some(holding) = self.entries.get_mut(&id) else {
             return;
         };
@@ -592,6 +597,7 @@ impl<L> Holdings<L> {
             return;
         };
         holding.generation = generation.or(holding.generation);
+        holding.outcome = outcome;
         holding.backoff = Backoff::default();
         holding.problem = None;
         let cover = cover(sent, ttl, config, now);
@@ -622,7 +628,7 @@ impl<L> Holdings<L> {
         self.schedule(id, now);
     }
 
-    /// A request to register or update was refused.
+    /// A request to register or update was refused. Returns how long to wait, if it was refused for now.
     pub(crate) fn on_refused(
         &mut self,
         id: RegistrationId,
@@ -630,15 +636,14 @@ impl<L> Holdings<L> {
         config: &ClientConfig,
         rng: &mut Rng,
         now: Instant,
-    ) {
-        let Some(holding) = self.entries.get_mut(&id) else {
-            return;
-        };
+    ) -> Option<Duration> {
+        let holding = self.entries.get_mut(&id)?;
+        let mut wait = None;
         match holding.phase {
             // It was answered: this time it took no effect.
             Phase::Registering { was_doubtful, .. } => holding.doubt = was_doubtful,
             Phase::Held(_) => {}
-            Phase::Out { .. } | Phase::Leaving { .. } | Phase::Over => return,
+            Phase::Out { .. } | Phase::Leaving { .. } | Phase::Over => return None,
         }
         let registering = matches!(holding.phase, Phase::Registering { .. });
         match verdict {
@@ -647,13 +652,11 @@ impl<L> Holdings<L> {
                 holding.operation = (0, 0);
                 holding.phase = Phase::Out { at: now };
             }
-            Verdict::Superseded => return self.finish(id, RegistrationState::Superseded, now),
-            Verdict::TakenOut => {
-                return self.finish(id, RegistrationState::Deregistered { confirmed: true }, now);
-            }
-            Verdict::Lost(code) => return self.on_lost(id, code, now),
+            Verdict::Superseded => self.finish(id, RegistrationState::Superseded, now),
+            Verdict::TakenOut => self.finish(id, RegistrationState::Deregistered { confirmed: true }, now),
+            Verdict::Lost(code) => self.on_lost(id, code, now),
             Verdict::Refused(problem) if registering => {
-                return self.finish(id, RegistrationState::Refused(problem), now);
+                self.finish(id, RegistrationState::Refused(problem), now);
             }
             Verdict::Refused(problem) => {
                 holding.problem = Some(problem.message);
@@ -669,11 +672,13 @@ impl<L> Holdings<L> {
             }
             Verdict::Later(problem, hint) => {
                 holding.problem = Some(problem.message);
-                let at = now.saturating_add(holding.backoff.next(rng, Backoff::CAP, hint, now));
-                again(holding, at);
+                let delay = holding.backoff.next(rng, Backoff::CAP, hint, now);
+                again(holding, now.saturating_add(delay));
+                wait = Some(delay);
             }
         }
         self.schedule(id, now);
+        wait
     }
 
     /// A request to register, update or deregister was not answered; `sent` says whether it may have arrived.
@@ -895,6 +900,9 @@ impl<L> Holdings<L> {
         Some(RegistrationView {
             state: holding.state.clone(),
             until: holding.cover,
+            generation: holding.generation,
+            ttl: if let Phase::Held(held) = &holding.phase { Some(held.ttl) } else { None },
+            outcome: holding.outcome,
             registered: holding.registered,
             instance: holding.wanted.clone(),
             current: matches!(&holding.phase, Phase::Held(held) if held.said == holding.version),

@@ -44,6 +44,8 @@ use alloc::vec::Vec;
 use core::cmp::Ordering;
 use core::time::Duration;
 
+use smol_str::SmolStr;
+
 use super::{CommandError, Provenance, SubscriptionId, Update, View};
 use crate::catalog::Selector;
 use crate::fault::{Fault, Faults};
@@ -61,6 +63,9 @@ mod interest;
 mod place;
 #[cfg(test)]
 mod tests;
+
+/// The cause of what nobody told, but a snapshot left out.
+const UNKNOWN: SmolStr = SmolStr::new_static("");
 
 /// How long changes are gathered before the sets are written anew.
 const CACHE_DELAY: Duration = Duration::from_secs(2);
@@ -144,8 +149,8 @@ pub type Listed = (Instance, Option<Duration>);
 pub enum Told {
     /// The instance is there, and so it looks; with its ttl, if that is known.
     Put(Instance, Option<Duration>),
-    /// The instance is not there.
-    Remove(InstanceId),
+    /// The instance is not there, and why it went, as [`Update::causes`] says it.
+    Remove(InstanceId, SmolStr),
 }
 
 /// A snapshot is older than what was shown of the same epoch: the stream comes from a registry that lags, or has lost
@@ -407,7 +412,7 @@ impl Subscriptions {
                 self.believe(id, Provenance::Stale { since: heard });
                 if self.config.faults.has(Fault::StaleEmpties) {
                     let all: Vec<Edit> = self.interests[&id].instances.keys().map(|key| (key.clone(), None)).collect();
-                    self.edit(id, all);
+                    self.edit(id, all, &UNKNOWN);
                 }
                 self.rearm(id);
             }
@@ -452,7 +457,7 @@ impl Subscriptions {
             let key = |instance: &Instance| (instance.service_name(), instance.instance_id());
             let listed = named.map(|(i, ttl)| (key(i), Held::confirmed(i.clone(), *ttl))).collect();
             let edits = interest.snapshot(listed, cursor, keep, self.now);
-            self.edit(id, edits);
+            self.edit(id, edits, &UNKNOWN);
             self.dirty();
         }
     }
@@ -470,14 +475,15 @@ impl Subscriptions {
             }
             let (instance, held) = match told {
                 Told::Put(instance, ttl) => (instance.instance_id(), Some(Held::confirmed(instance.clone(), *ttl))),
-                Told::Remove(id) => (id.clone(), None),
+                Told::Remove(id, _) => (id.clone(), None),
             };
-            self.edit(id, [((service.service.clone(), instance), held)]);
+            let cause = if let Told::Remove(_, cause) = told { cause } else { &UNKNOWN };
+            self.edit(id, [((service.service.clone(), instance), held)], cause);
         }
     }
 
-    /// Changes the set of an interest, and tells whoever follows it.
-    fn edit(&mut self, id: InterestId, edits: impl IntoIterator<Item = Edit>) {
+    /// Changes the set of an interest, and tells whoever follows it. What goes, goes for this cause.
+    fn edit(&mut self, id: InterestId, edits: impl IntoIterator<Item = Edit>, cause: &SmolStr) {
         let interest = self.interests.get_mut(&id).expect("it is followed");
         let mut changed = false;
         for (key, mut after) in edits {
@@ -499,7 +505,7 @@ impl Subscriptions {
             self.counters.changes += 1;
             for subscription in &interest.subscribers {
                 let place = self.places.get_mut(subscription).expect("a subscriber has a place");
-                place.note(&key, before.as_ref(), after.as_ref(), self.config.faults);
+                place.note(&key, before.as_ref(), after.as_ref(), cause, self.config.faults);
                 self.ready.insert(*subscription);
             }
         }
@@ -534,7 +540,7 @@ impl Subscriptions {
         let interest = self.interests.get_mut(&id).expect("it is followed");
         if interest.provenance == Provenance::Live && interest.due.is_some_and(|due| due <= self.now) {
             let gone = interest.overdue(self.now);
-            self.edit(id, gone);
+            self.edit(id, gone, &UNKNOWN);
         }
         self.rearm(id);
     }

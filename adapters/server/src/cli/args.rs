@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::Args;
+use periplus_core::client::ClientConfig;
+use periplus_core::http::origin::is_loopback;
 use periplus_core::instance::{STATUS, WEIGHT, ZONE};
 use periplus_core::{Endpoint, InstanceId, Namespace, ServiceInstance, ServiceName, Status};
+use periplus_tokio::{ConnectError, ConnectOptions, Tokio, connect_with};
 
 use super::exit::Usage;
 use crate::client::Client;
-use crate::client::address::{self, Address};
-use crate::client::holder::Registration;
+use crate::client::address::Address;
+use crate::client::registration::Registration;
 use crate::config::units;
 use crate::random;
 
@@ -18,7 +21,7 @@ use crate::random;
 #[derive(Args, Clone, Debug)]
 #[group(skip)]
 pub struct Connection {
-    /// Registry to call
+    /// Registry to call; where several hosts are named, as in periplus://a:7171,b:7171, one that can be reached
     #[arg(
         long,
         env = "PERIPLUS_REGISTRY",
@@ -44,15 +47,33 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// A client of that registry.
-    #[must_use]
-    pub fn client(&self) -> Client {
-        let caller = self.caller.clone().or_else(|| {
+    /// A client of that registry that keeps up what it is told to: registrations and watches.
+    ///
+    /// # Errors
+    /// If the address makes no sense to it.
+    pub fn connect(&self, config: ClientConfig) -> Result<periplus_tokio::Client, ConnectError> {
+        let visible = |caller: &String| !caller.is_empty() && caller.bytes().all(|b| b == b' ' || b.is_ascii_graphic());
+        let options = ConnectOptions {
+            namespace: self.ns.clone(),
+            caller: self.caller().filter(visible),
+            config,
+            ..ConnectOptions::default()
+        };
+        connect_with(Tokio::new(), &self.registry.to_string(), options)
+    }
+
+    fn caller(&self) -> Option<String> {
+        self.caller.clone().or_else(|| {
             let user = ["USER", "LOGNAME", "USERNAME"].iter().find_map(|name| std::env::var(name).ok());
             Some(format!("{}@{}", user?, host_name()?))
-        });
+        })
+    }
+
+    /// A client of that registry that asks once.
+    #[must_use]
+    pub fn client(&self) -> Client {
         let client = Client::new(self.registry.clone(), self.ns.to_string());
-        match caller {
+        match self.caller() {
             Some(caller) => client.with_caller(&caller),
             None => client,
         }
@@ -156,7 +177,7 @@ fn host_name() -> Option<String> {
 fn check_reachable(endpoint: &Endpoint, registry: &Address) -> Result<(), Usage> {
     let parts = endpoint.parts().map_err(|error| Usage(error.to_string()))?;
     let nowhere = matches!(parts.host, "0.0.0.0" | "::");
-    let only_here = address::is_loopback(parts.host) && !registry.is_loopback();
+    let only_here = is_loopback(parts.host) && !registry.is_loopback();
     if nowhere || only_here {
         let what = if nowhere { "no address that anybody can connect to" } else { "this machine only" };
         return Err(Usage(format!(

@@ -1,13 +1,13 @@
 //! `periplus events`.
 
 use clap::Args;
+use periplus_core::http::target::Target;
 use serde_json::{Map, Value};
 
 use super::args::{Connection, Format};
 use super::{output, signals};
 use crate::client::Client;
 use crate::client::follow::{Follow, Step};
-use crate::client::target::Target;
 
 /// The keys that have their place in a line.
 const PLACED: [&str; 8] = ["number", "time", "revision", "event", "namespace", "service", "id", "caller"];
@@ -32,7 +32,7 @@ pub(super) struct Events {
 impl Events {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let client = self.connection.client();
-        let target = Target::new("/v1/events").query("limit", &self.limit.to_string());
+        let target = Target::new("/v1/events").query("limit", self.limit.to_string());
         if self.no_follow {
             let mut answer: Value = client.get(target).await?;
             let events: Vec<Map<String, Value>> = serde_json::from_value(answer["events"].take())?;

@@ -1,7 +1,10 @@
 //! What the exit codes mean.
 
+use periplus_core::protocol::Problem;
+
 use crate::cli::output;
 use crate::client::error::CallError;
+use crate::hold::Ended;
 
 /// Done.
 pub const OK: u8 = 0;
@@ -32,6 +35,11 @@ Exit codes:
 #[error("{0}")]
 pub struct Usage(pub String);
 
+/// The registry says no.
+#[derive(Debug, thiserror::Error)]
+#[error("the registry refused ({}): {}", .0.code, .0.message)]
+pub struct Refused(pub Problem);
+
 /// Nobody reads the results any more.
 #[derive(Debug, thiserror::Error)]
 #[error("the reader of the results has gone")]
@@ -52,6 +60,9 @@ fn code(error: &anyhow::Error) -> u8 {
     }
     if error.is::<Usage>() {
         return USAGE;
+    }
+    if let Some(Ended::Superseded | Ended::TakenOut) = error.downcast_ref() {
+        return LEASE_LOST;
     }
     match error.downcast_ref::<CallError>() {
         Some(CallError::Unreachable { .. } | CallError::Garbled { .. }) => UNREACHABLE,

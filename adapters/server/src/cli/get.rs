@@ -1,6 +1,7 @@
 //! `periplus get`.
 
 use clap::Args;
+use periplus_core::http::target::Target;
 use periplus_core::{InstanceId, ServiceInstance, ServiceName};
 use serde_json::Value;
 
@@ -33,7 +34,7 @@ impl Get {
 
     async fn all(&self) -> anyhow::Result<()> {
         let client = self.connection.client();
-        let mut target = crate::client::target::Target::new("/v1/services").segment(&self.service);
+        let mut target = Target::new("/v1/services").segment(&self.service);
         target = target.query("ns", client.namespace());
         let (instances, answer) = client.get_all::<ServiceInstance>(&target, "instances").await?;
         output::note_warming(answer["warming"] == true);

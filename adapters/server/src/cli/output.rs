@@ -98,6 +98,12 @@ pub fn duration(duration: Duration) -> String {
     if seconds < 60.0 { format!("{seconds:.1} s") } else { format!("{:.1} min", seconds / 60.0) }
 }
 
+/// When the next attempt comes. One that comes at once goes to another host of the registry.
+#[must_use]
+pub fn retry(wait: Duration) -> String {
+    if wait.is_zero() { "trying the next host".into() } else { format!("trying again in {}", duration(wait)) }
+}
+
 /// Ends when nobody reads the results any more, although nothing is written: the reader of a pipe may go first.
 pub async fn closed() {
     #[cfg(unix)]

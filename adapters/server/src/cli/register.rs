@@ -1,14 +1,20 @@
 //! `periplus register`.
 
 use clap::Args;
+use http::Method;
+use periplus_core::client::{ClientConfig, RegistrationView};
+use periplus_core::protocol::Span;
+use periplus_core::{Operation, Outcome};
 use serde::Serialize;
 use tokio::sync::watch;
 
 use super::args::{Connection, Format, InstanceArgs};
 use super::{output, signals};
-use crate::client::error::CallError;
-use crate::client::holder::{End, Holder, Report, Wanted};
+use crate::client::CALL_TIMEOUT;
 use crate::client::messages::Registered;
+use crate::client::registration::Registration;
+use crate::hold::{Hold, Wanted};
+use crate::random;
 
 /// Register an instance and keep it registered until interrupted
 ///
@@ -29,31 +35,32 @@ pub(super) struct Register {
 
 /// A registration as JSON.
 #[derive(Serialize)]
-struct Line<'a> {
+struct Line<'a, T> {
     service: &'a str,
     id: &'a str,
     #[serde(flatten)]
-    answer: &'a Registered,
+    answer: T,
+}
+
+/// What there is to say of a registration that is kept.
+#[derive(Serialize)]
+struct Kept {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<Outcome>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    generation: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ttl: Option<Span>,
+    /// How often it was registered.
+    registered: u64,
 }
 
 impl Register {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let registration = self.instance.registration(&self.connection.registry)?;
-        let (service, id) = (registration.service().to_owned(), registration.id().to_owned());
-        let mut holder = Holder::new(self.connection.client(), registration).impatient();
         if self.detach {
-            let answer = holder.register_once().await?;
-            if self.format.json {
-                return output::json(&Line { service: &service, id: &id, answer: &answer });
-            }
-            output::note(format_args!(
-                "{}; it will expire after {} unless renewed",
-                registered(&service, &id, &answer, false),
-                answer.ttl
-            ));
-            return output::line(&answer.lease);
+            return self.register_once(&registration).await;
         }
-
         let (want, wanted) = watch::channel(Wanted::In);
         tokio::spawn(async move {
             signals::interrupted().await;
@@ -62,51 +69,34 @@ impl Register {
             signals::interrupted().await;
             std::process::exit(130);
         });
-        let end = holder
-            .run(wanted, |event| {
-                remark(&service, &id, &event);
-                if let (true, Report::Registered { answer, .. }) = (self.format.json, &event) {
-                    // That nobody reads along is no reason to leave the registry.
-                    let _ = output::json_line(&Line { service: &service, id: &id, answer });
-                }
-            })
-            .await;
-        match end {
-            End::Stopped => Ok(()),
-            End::Lost(refusal) => Err(CallError::from(refusal).into()),
-            End::Refused(error) => Err(error.into()),
-        }
+        let (service, id) = (registration.service().to_owned(), registration.id().to_owned());
+        let on_registered = |view: &RegistrationView| {
+            if self.format.json {
+                let &RegistrationView { outcome, generation, ttl, registered, .. } = view;
+                let answer = Kept { outcome, generation, ttl: ttl.map(Span), registered };
+                // That nobody reads along is no reason to leave the registry.
+                let _ = output::json_line(&Line { service: &service, id: &id, answer });
+            }
+        };
+        let hold = Hold::new(self.connection.connect(ClientConfig::default())?, registration, on_registered);
+        Ok(hold.impatient().run(wanted).await?)
     }
-}
 
-/// Says on stderr what happened to a registration.
-pub(crate) fn remark(service: &str, id: &str, event: &Report<'_>) {
-    match event {
-        Report::Registered { answer, again } => {
-            output::note(registered(service, id, answer, *again));
+    async fn register_once(&self, registration: &Registration) -> anyhow::Result<()> {
+        let client = self.connection.client();
+        let (service, id) = (registration.service(), registration.id());
+        let message = registration.message(Operation { incarnation: random::incarnation(), sequence: 1 }, None);
+        let target = client.instance(service, id, "");
+        let answer: Registered = client.change(Method::PUT, target, &message, CALL_TIMEOUT).await?;
+        if self.format.json {
+            return output::json(&Line { service, id, answer });
         }
-        Report::Lost { code } => {
-            output::note(format_args!("the registry has no lease for {service}/{id} any more ({code})"))
-        }
-        Report::Retry { error, retry_in, lives } => {
-            let retry_in = output::duration(*retry_in);
-            let lives = match lives {
-                None => String::new(),
-                Some(time) if time.is_zero() => "; the lease has run out".into(),
-                Some(time) => format!("; the lease lives for {}", output::duration(*time)),
-            };
-            output::note(format_args!("{error}; trying again in {retry_in}{lives}"));
-        }
-        Report::Recovered => output::note(format_args!("{service}/{id} is renewed again")),
-        Report::Deregistered => output::note(format_args!("deregistered {service}/{id}")),
-        Report::LeftBehind { error } => {
-            output::note(format_args!("could not deregister {service}/{id}, its lease will end by itself: {error}"));
-        }
+        let how = if answer.outcome == "superseded" { ", in place of another holder" } else { "" };
+        let Registered { generation, ttl, lease, .. } = &answer;
+        output::note(format_args!(
+            "registered {service}/{id}{how} (generation {generation}, ttl {ttl}); \
+             it will expire after {ttl} unless renewed"
+        ));
+        output::line(lease)
     }
-}
-
-fn registered(service: &str, id: &str, answer: &Registered, again: bool) -> String {
-    let again = if again { " again" } else { "" };
-    let how = if answer.outcome == "superseded" { ", in place of another holder" } else { "" };
-    format!("registered {service}/{id}{again}{how} (generation {}, ttl {})", answer.generation, answer.ttl)
 }

@@ -1,43 +1,37 @@
 //! Where a registry is: `periplus://HOST:PORT`.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::str::FromStr;
 
-use crate::config::DEFAULT_PORT;
+use periplus_core::client::url::{PERIPLUS, RegistryUrl};
+use periplus_core::http::origin::{Origin, REGISTRY_PORT, Scheme};
 
-/// A registry's host and port.
+/// The hosts of one registry, in the order given; there is at least one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Address {
-    /// As it stands in a URL: an IPv6 address in its brackets.
-    host: String,
-    port: u16,
-}
+pub struct Address(Vec<Origin>);
 
 impl Address {
-    /// The URL that its paths follow.
+    /// The hosts.
     #[must_use]
-    pub fn base(&self) -> String {
-        format!("http://{}:{}", self.host, self.port)
+    pub fn origins(&self) -> &[Origin] {
+        &self.0
     }
 
-    /// Whether it is on this machine, as far as the text says.
+    /// Whether one of them is on this machine, as far as the text says.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
-        is_loopback(self.host.trim_start_matches('[').trim_end_matches(']'))
+        self.0.iter().any(Origin::is_loopback)
     }
-}
-
-/// Whether a host is this machine for whoever calls it.
-#[must_use]
-pub fn is_loopback(host: &str) -> bool {
-    let host = host.trim_end_matches('.');
-    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "periplus://{}:{}", self.host, self.port)
+        for (number, origin) in self.0.iter().enumerate() {
+            let origin = origin.to_string();
+            let place = origin.split_once("://").map_or(origin.as_str(), |(_, place)| place);
+            write!(f, "{}{place}", if number == 0 { "periplus://" } else { "," })?;
+        }
+        Ok(())
     }
 }
 
@@ -46,25 +40,16 @@ impl FromStr for Address {
 
     fn from_str(text: &str) -> Result<Self, String> {
         const HINT: &str = "write it as periplus://HOST:PORT";
-        let (scheme, rest) = text.split_once("://").unwrap_or(("periplus", text));
-        match scheme {
-            "periplus" | "http" => {}
+        let url: RegistryUrl = text.parse().map_err(|error| format!("{error}; {HINT}"))?;
+        match url.scheme.as_str() {
+            PERIPLUS | "http" => {}
             "https" => return Err("this command does not speak TLS: put a proxy between".into()),
-            other => {
-                return Err(format!("{other}:// is not a registry that this command speaks to: {HINT}"));
-            }
+            other => return Err(format!("{other}: is not a registry that this command speaks to: {HINT}")),
         }
-        let rest = rest.strip_suffix('/').unwrap_or(rest);
-        let uri: http::Uri = format!("http://{rest}").parse().map_err(|_| HINT)?;
-        let authority = uri.authority().ok_or(HINT)?;
-        if authority.as_str() != rest || rest.contains('@') || authority.host().is_empty() {
-            return Err(HINT.into());
+        if !url.query.is_empty() {
+            return Err(format!("what follows the question mark is said with flags here, as in --ns: {HINT}"));
         }
-        let port = match rest[authority.host().len()..].strip_prefix(':') {
-            None => DEFAULT_PORT,
-            Some(port) => port.parse().ok().filter(|port| *port > 0).ok_or(HINT)?,
-        };
-        Ok(Self { host: authority.host().to_owned(), port })
+        Ok(Self(url.origins(Scheme::Http, REGISTRY_PORT).collect()))
     }
 }
 
@@ -73,14 +58,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_has_a_scheme_a_host_and_a_port_that_may_be_left_out() {
+    fn an_address_has_a_scheme_hosts_and_ports_that_may_be_left_out() {
         for (text, printed) in [
             ("periplus://127.0.0.1:9", "periplus://127.0.0.1:9"),
             ("periplus://registry.example", "periplus://registry.example:7171"),
             ("http://[::1]:80/", "periplus://[::1]:80"),
             ("localhost:7000", "periplus://localhost:7000"),
+            ("periplus://a,b:80", "periplus://a:7171,b:80"),
         ] {
-            assert_eq!(text.parse::<Address>().unwrap().to_string(), printed);
+            let address: Address = text.parse().unwrap();
+            assert_eq!(address.to_string(), printed);
+            assert_eq!(printed.parse::<Address>().unwrap(), address);
         }
     }
 
@@ -93,8 +81,10 @@ mod tests {
             "periplus://h:70000",
             "periplus://h:x",
             "periplus://h/path",
+            "periplus://h?ns=x",
             "https://h",
             "consul://h",
+            "memory:",
             "a b",
             "periplus://u@h",
         ] {
@@ -103,13 +93,8 @@ mod tests {
     }
 
     #[test]
-    fn loopback_is_known_by_name_and_by_number() {
-        for host in ["localhost", "LOCALHOST.", "127.0.0.1", "127.9.9.9", "::1"] {
-            assert!(is_loopback(host), "{host}");
-        }
-        for host in ["10.0.0.1", "localhost.example", "::2"] {
-            assert!(!is_loopback(host), "{host}");
-        }
-        assert!("[::1]:1".parse::<Address>().unwrap().is_loopback());
+    fn a_registry_is_on_this_machine_if_one_of_its_hosts_is() {
+        assert!("other,[::1]:1".parse::<Address>().unwrap().is_loopback());
+        assert!(!"other".parse::<Address>().unwrap().is_loopback());
     }
 }

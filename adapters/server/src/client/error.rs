@@ -98,19 +98,9 @@ impl Refusal {
     /// Whether the same request may succeed later: the registry is busy, or the id is held or blocked for now.
     #[must_use]
     pub fn is_passing(&self) -> bool {
-        self.is_busy() || self.status == StatusCode::LOCKED || matches!(self.code.as_str(), "taken" | "behind")
-    }
-
-    /// Whether the same request may succeed in a moment.
-    #[must_use]
-    pub fn is_busy(&self) -> bool {
-        self.status.is_server_error() || matches!(self.status.as_u16(), 408 | 429) || self.wants_new_sequence()
-    }
-
-    /// Whether it says that a command of this number is over: the same under a higher number is another command.
-    #[must_use]
-    pub fn wants_new_sequence(&self) -> bool {
-        matches!(self.code.as_str(), "outdated" | "operation_reused" | "ended")
+        let passing = ["taken", "behind", "outdated", "operation_reused", "ended"];
+        let busy = self.status.is_server_error() || matches!(self.status.as_u16(), 408 | 423 | 429);
+        busy || passing.contains(&self.code.as_str())
     }
 
     /// Whether it says that a lease is no more, or that somebody else has the id.

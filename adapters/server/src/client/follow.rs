@@ -2,12 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use periplus_core::http::sse::Event;
+use periplus_core::http::target::Target;
+use smol_str::SmolStr;
+
 use super::Client;
 use super::backoff::Backoff;
 use super::error::CallError;
-use super::sse::Event;
 use super::stream::EventStream;
-use super::target::Target;
 use crate::random::Random;
 
 /// Those who lose a stream come back within this time, not all at once.
@@ -34,7 +36,7 @@ pub enum Step {
 pub struct Follow {
     client: Client,
     target: Target,
-    last_id: Option<String>,
+    last_id: Option<SmolStr>,
     stream: Option<(EventStream, Instant)>,
     was_live: bool,
     /// What the registry asked for before its goodbye.

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use periplus_core::http::sse::{Event, SseDecoder};
 
 use super::address::Address;
 use super::error::{CallError, innermost};
-use super::sse::{Decoder, Event};
 
 /// A stream that is silent for longer has lost its other end: keep-alives come more often.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -19,14 +19,14 @@ const EVENT_LIMIT: usize = 4 << 20;
 #[derive(Debug)]
 pub struct EventStream {
     body: Incoming,
-    decoder: Decoder,
+    decoder: SseDecoder,
     events: VecDeque<Event>,
     address: Address,
 }
 
 impl EventStream {
     pub(super) fn new(body: Incoming, address: Address) -> Self {
-        Self { body, decoder: Decoder::new(EVENT_LIMIT), events: VecDeque::new(), address }
+        Self { body, decoder: SseDecoder::new(EVENT_LIMIT), events: VecDeque::new(), address }
     }
 
     /// The next event; `None` at an orderly end. May be dropped and called again without losing an event.
@@ -44,10 +44,13 @@ impl EventStream {
                 Some(frame) => frame.map_err(|error| self.broken(&innermost(&error)))?,
             };
             if let Some(bytes) = frame.data_ref() {
-                let events = &mut self.events;
-                let decoded = self.decoder.handle_chunk(bytes, |event| events.push_back(event));
-                if decoded.is_err() {
-                    return Err(self.broken("an event is too long"));
+                let mut rest = &bytes[..];
+                loop {
+                    match self.decoder.decode(&mut rest) {
+                        Ok(Some(event)) => self.events.push_back(event),
+                        Ok(None) => break,
+                        Err(error) => return Err(self.broken(&error.to_string())),
+                    }
                 }
             }
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use http::Method;
+use periplus_core::http::target::Target;
 use periplus_core::protocol::{Dated, DeregisterMessage, RenewMessage, RenewedMessage, UpdateMessage};
 use periplus_core::{Incarnation, Operation, Patch};
 use tokio::sync::mpsc;
@@ -11,9 +12,8 @@ use tokio::time::Instant;
 
 use crate::client::backoff::Backoff;
 use crate::client::error::CallError;
-use crate::client::holder::Registration;
 use crate::client::messages::Registered;
-use crate::client::target::Target;
+use crate::client::registration::Registration;
 use crate::client::{CALL_TIMEOUT, Client};
 use crate::random::{self, Random};
 

@@ -9,7 +9,7 @@ use periplus_core::{Endpoint, NameError, ServiceInstance};
 
 use super::cast::{self, CAST, HOSTS, HostId, Role};
 use super::stories;
-use crate::client::holder::Registration;
+use crate::client::registration::Registration;
 use crate::random::Random;
 
 /// What the fleet, or its operator, is to do.

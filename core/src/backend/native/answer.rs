@@ -38,11 +38,16 @@ impl Native {
             true => self.take(work, *number, id, &call, now),
             false => refusal(head, &call),
         };
+        let answer = match (answer, work) {
+            // A batch is refused for no fault of its leases: the registry is busy, and nothing else is to be sent.
+            (Answer::Refused(_, problem, hint), Work::Renew(_)) => Answer::Nonsense(problem.message, hint),
+            (answer, _) => answer,
+        };
         match answer {
             Answer::Done => self.on_answer(Channel::Calls, call.way, now),
             Answer::Refused(status, problem, hint) => {
                 self.on_answer(Channel::Calls, call.way, now);
-                self.on_refusal(work, id, status, problem, hint, now);
+                self.on_refusal(work, status, problem, hint, now);
             }
             Answer::Nonsense(reason, hint) => {
                 self.on_fall(Channel::Calls, call.way, Fall::Bad(hint), &reason, now);
@@ -55,8 +60,8 @@ impl Native {
     fn take(&mut self, work: &Work, number: u64, id: RequestId, call: &Call<What>, now: Instant) -> Answer {
         let result = match work {
             Work::Register(registration) => call.body.finish().map(|answer: RegisteredMessage| {
-                let RegisteredMessage { lease, generation, ttl: Span(ttl), .. } = answer;
-                let terms = Terms { lease, generation: Some(generation), ttl };
+                let RegisteredMessage { outcome, lease, generation, ttl: Span(ttl), .. } = answer;
+                let terms = Terms { lease, generation: Some(generation), ttl, outcome: Some(outcome) };
                 self.holdings.on_registered(*registration, terms, &self.config, &mut self.rng, now);
             }),
             Work::Update(registration) => call.body.finish().map(|_: Dated| {
@@ -96,21 +101,9 @@ impl Native {
         }
     }
 
-    fn on_refusal(
-        &mut self,
-        work: &Work,
-        call: RequestId,
-        status: u16,
-        problem: Problem,
-        hint: Option<Duration>,
-        now: Instant,
-    ) {
+    fn on_refusal(&mut self, work: &Work, status: u16, problem: Problem, hint: Option<Duration>, now: Instant) {
         match work {
-            Work::Renew(ids) => {
-                for id in ids {
-                    self.holdings.on_not_renewed(*id, call, &problem.message, &mut self.rng, now);
-                }
-            }
+            Work::Renew(_) => {}
             Work::Deregister(id) if status < 500 && !is_passing(status, &problem.code) => {
                 // There is nothing to take out that the registry knows of.
                 self.holdings.on_deregistered(*id, &self.config, now);
@@ -119,8 +112,10 @@ impl Native {
                 self.holdings.on_not_deregistered(*id, hint, &problem.message, &mut self.rng, now);
             }
             Work::Register(id) | Work::Update(id) => {
-                let verdict = verdict(status, problem, hint);
-                self.holdings.on_refused(*id, verdict, &self.config, &mut self.rng, now);
+                let verdict = verdict(status, problem.clone(), hint);
+                if let Some(retry_in) = self.holdings.on_refused(*id, verdict, &self.config, &mut self.rng, now) {
+                    self.emit(ClientEvent::Deferred { id: *id, problem, retry_in });
+                }
             }
         }
     }

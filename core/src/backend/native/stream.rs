@@ -22,7 +22,9 @@ use crate::http::{Head, Method, RequestId};
 use crate::instance::ServiceInstance;
 use crate::name::{InstanceId, NameError, Namespace, ServiceKey, ServiceName};
 use crate::packed::Instance;
-use crate::protocol::{AlarmMessage, PutMessage, RemoveMessage, SnapshotMessage, Span, WatchMessage, WatchedMessage};
+use crate::protocol::{
+    AlarmEndedMessage, AlarmMessage, PutMessage, RemoveMessage, SnapshotMessage, Span, WatchMessage, WatchedMessage,
+};
 use crate::set::{Cursor, Revision};
 use crate::time::Instant;
 
@@ -78,6 +80,7 @@ enum Meaning {
     Warming,
     Settled,
     Alarm(AlarmMessage),
+    AlarmEnded(AlarmEndedMessage),
     Bye(Option<Duration>),
     /// The registry is behind what the client has seen.
     Behind,
@@ -228,6 +231,9 @@ impl Native {
             Meaning::Alarm(AlarmMessage { namespace, expired, of }) => {
                 self.emit(ClientEvent::Alarm { namespace, expired, of });
             }
+            Meaning::AlarmEnded(AlarmEndedMessage { namespace }) => {
+                self.emit(ClientEvent::AlarmEnded { namespace });
+            }
             Meaning::Bye(retry) => stream.retry = retry,
             Meaning::Behind => {
                 return self.break_stream(id, Fall::Bad(None), "the registry is behind what was seen before", now);
@@ -307,6 +313,7 @@ impl Gathered {
             "remove" => self.on_remove(data),
             "warming" => return Meaning::Warming,
             "settled" => return Meaning::Settled,
+            "alarm_ended" => return parse(data).map_or(Meaning::None, Meaning::AlarmEnded),
             "alarm" => return parse(data).map_or(Meaning::None, Meaning::Alarm),
             "behind" => return Meaning::Behind,
             "bye" => return Meaning::Bye(event.retry),
@@ -359,10 +366,10 @@ impl Gathered {
     }
 
     fn on_remove(&mut self, data: &[u8]) -> Result<(), String> {
-        let RemoveMessage { name, id, namespace, .. } = parse(data).map_err(|error| error.to_string())?;
+        let RemoveMessage { name, id, cause, namespace } = parse(data).map_err(|error| error.to_string())?;
         let read = || {
             let service = ServiceKey::new(self::namespace(namespace)?, ServiceName::new(name)?);
-            Ok((service, Told::Remove(InstanceId::new(id)?)))
+            Ok((service, Told::Remove(InstanceId::new(id)?, cause)))
         };
         let change = read().map_err(|error: NameError| error.to_string())?;
         self.delivery.changes.push(change);

@@ -311,6 +311,64 @@ fn a_stream_that_breaks_off_in_a_delivery_delivers_nothing_of_it() {
 }
 
 #[test]
+fn a_removal_has_the_latest_cause_that_was_told_and_one_that_was_never_seen_has_none() {
+    let mut hand = Hand::new();
+    let id = hand.native.watch(&web(), hand.now).unwrap();
+    let stream = hand.drain().0;
+    hand.native.handle_response(stream, &event_stream(), hand.now);
+    let put = |id: &str| format!("event: put\ndata: {{\"name\":\"web\",\"id\":\"{id}\"}}\n\n");
+    let remove = |id: &str, cause: &str| {
+        format!("event: remove\ndata: {{\"name\":\"web\",\"id\":\"{id}\",\"cause\":\"{cause}\"}}\n\n")
+    };
+    let snapshot = "event: snapshot\ndata: {\"service\":\"web\",\"count\":2}\n\n";
+    hand.say(stream, &(snapshot.to_string() + &put("x") + &put("y") + "id: e.1\n\n"));
+    assert!(hand.native.poll_update(id).unwrap().causes.is_empty());
+
+    hand.say(stream, &(remove("x", "expired") + &remove("y", "expired") + "id: e.2\n\n"));
+    hand.say(stream, &(put("x") + &put("y") + &put("z") + "id: e.3\n\n"));
+    hand.say(stream, &(remove("x", "evicted") + &remove("z", "expired") + "id: e.4\n\n"));
+    let update = hand.native.poll_update(id).unwrap();
+    let causes: Vec<_> = update.causes.iter().map(|((_, id), cause)| (id.as_str(), cause.as_str())).collect();
+    assert_eq!((update.changes.len(), &causes[..]), (1, &[("x", "evicted")][..]));
+
+    // What a snapshot leaves out went for nobody knows what.
+    hand.say(stream, "event: snapshot\ndata: {\"service\":\"web\",\"count\":0}\nid: e.9\n\n");
+    let update = hand.native.poll_update(id).unwrap();
+    assert_eq!((update.changes.len(), update.causes.len()), (1, 0));
+}
+
+#[test]
+fn an_alarm_is_told_and_so_is_its_end() {
+    let (mut hand, stream) = in_state("a stream, open");
+    hand.say(stream, "event: alarm\ndata: {\"namespace\":\"default\",\"expired\":5,\"of\":9,\"window\":\"10s\"}\n\n");
+    hand.say(stream, "event: alarm_ended\ndata: {\"namespace\":\"default\"}\n\n");
+    let namespace = smol_str::SmolStr::new_static("default");
+    let alarm = ClientEvent::Alarm { namespace: namespace.clone(), expired: 5, of: 9 };
+    assert_eq!(hand.events(), [alarm, ClientEvent::AlarmEnded { namespace }]);
+}
+
+#[test]
+fn a_refusal_for_now_is_told_with_what_the_registry_says_and_when_the_next_attempt_comes() {
+    let mut hand = Hand::new();
+    let id = hand.native.register(&registration(), hand.now).unwrap();
+    let put = hand.drain().0;
+    hand.answer(put, 409, &json!({ "code": "taken", "message": "somebody has it" }));
+    let told = hand.events().into_iter().find_map(|event| match event {
+        ClientEvent::Deferred { id: of, problem, retry_in } => Some((of, problem.code, retry_in)),
+        _ => None,
+    });
+    let (of, code, retry_in) = told.expect("it is told");
+    assert_eq!((of, code.as_str()), (id, "taken"));
+    let before = hand.now;
+    hand.tick();
+    assert_eq!(hand.now.saturating_since(before), retry_in);
+    hand.registered();
+    let view = hand.native.registration(id).unwrap();
+    assert_eq!((view.generation, view.ttl), (Some(7), Some(Duration::from_secs(30))));
+    assert_eq!(view.outcome, Some(crate::registry::Outcome::Registered));
+}
+
+#[test]
 fn another_address_is_tried_at_once_and_the_first_again_after_a_while() {
     let mut hand = Hand::at(&["http://a:1", "http://b:2"]);
     hand.native.register(&registration(), hand.now).unwrap();
@@ -356,4 +414,41 @@ fn a_client_says_once_that_it_is_cut_off_and_once_that_it_is_back() {
     hand.registered();
     let back = |event: &ClientEvent| matches!(event, ClientEvent::Connected { channel: Channel::Calls, .. });
     assert_eq!(hand.events().iter().filter(|event| back(event)).count(), 1);
+}
+
+#[test]
+fn a_busy_registry_is_asked_again_when_it_said() {
+    let mut hand = Hand::new();
+    hand.native.register(&registration(), hand.now).unwrap();
+    hand.registered();
+    hand.tick();
+    let renewal = hand.drain().0;
+    let busy = Head { headers: alloc::vec![("retry-after".into(), "4".into())], ..Head::new(429) };
+    hand.native.handle_response(renewal, &busy, hand.now);
+    hand.say(renewal, r#"{"code":"too_many","message":"slow down"}"#);
+    hand.native.handle_end(renewal, hand.now);
+    let (before, sent) = (hand.now, hand.sent.len());
+    while hand.sent.len() == sent {
+        hand.tick();
+        hand.drain();
+    }
+    assert!(hand.now.saturating_since(before) >= Duration::from_secs(4));
+}
+
+#[test]
+fn a_client_that_closes_does_not_wait_out_its_back_off() {
+    let mut hand = Hand::new();
+    hand.native.register(&registration(), hand.now).unwrap();
+    for _ in 0..8 {
+        let id = hand.drain().0;
+        hand.native.handle_failure(id, &Failure::unknown("reset"), hand.now);
+        hand.tick();
+    }
+    let id = hand.drain().0;
+    hand.native.handle_failure(id, &Failure::unknown("reset"), hand.now);
+    hand.native.close(hand.now);
+    let before = hand.now;
+    hand.tick();
+    assert_eq!(hand.drain().1.method, Method::Delete);
+    assert!(hand.now.saturating_since(before) <= Duration::from_millis(200));
 }

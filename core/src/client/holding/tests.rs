@@ -68,7 +68,7 @@ impl Holder {
     }
 
     fn on_registered(&mut self) {
-        let terms = Terms { lease: 1, generation: Some(1), ttl: TTL };
+        let terms = Terms { lease: 1, generation: Some(1), ttl: TTL, outcome: None };
         self.holdings.on_registered(self.id, terms, &self.config, &mut self.rng, self.now);
     }
 
@@ -303,7 +303,13 @@ fn ten_thousand_renewals_are_one_piece_of_work() {
         let registration = Registration { ttl: Some(TTL), ..Registration::new(instance) };
         let id = holdings.register(&registration, &config, now).unwrap();
         holdings.started(&Work::Register(id), RequestId(n), now);
-        holdings.on_registered(id, Terms { lease: 0_u8, generation: None, ttl: TTL }, &config, &mut rng, now);
+        holdings.on_registered(
+            id,
+            Terms { lease: 0_u8, generation: None, ttl: TTL, outcome: None },
+            &config,
+            &mut rng,
+            now,
+        );
     }
     let now = holdings.poll_timeout().unwrap();
     holdings.handle_timeout(&config, now);

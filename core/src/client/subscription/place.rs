@@ -4,9 +4,11 @@ use alloc::collections::BTreeMap;
 use alloc::collections::btree_map::Entry;
 use alloc::vec::Vec;
 
+use smol_str::SmolStr;
+
 use super::InterestId;
 use super::interest::{InstanceKey, Interest};
-use crate::client::{Provenance, Update};
+use crate::client::{Causes, Provenance, Update};
 use crate::fault::{Fault, Faults};
 use crate::packed::Instance;
 use crate::set::Change;
@@ -22,11 +24,13 @@ pub(super) struct Place {
     told: Option<Provenance>,
     /// How the instances looked that look different now.
     before: BTreeMap<InstanceKey, Option<Instance>>,
+    /// Why those went that were given and are not there, as far as that is known.
+    causes: Causes,
 }
 
 impl Place {
     pub(super) const fn new(interest: InterestId) -> Self {
-        Self { interest, told: None, before: BTreeMap::new() }
+        Self { interest, told: None, before: BTreeMap::new(), causes: BTreeMap::new() }
     }
 
     /// An instance has changed. O(log n).
@@ -35,6 +39,7 @@ impl Place {
         key: &InstanceKey,
         before: Option<&Instance>,
         after: Option<&Instance>,
+        cause: &SmolStr,
         faults: Faults,
     ) {
         if self.told.is_none() {
@@ -47,6 +52,13 @@ impl Place {
                 drop(entry.remove())
             }
             Entry::Occupied(_) => {}
+        }
+        // What came and goes in between was never there.
+        let was_there = self.before.get(key).is_some_and(Option::is_some);
+        if was_there && after.is_none() && !cause.is_empty() {
+            self.causes.insert(key.clone(), cause.clone());
+        } else {
+            self.causes.remove(key);
         }
     }
 
@@ -65,6 +77,7 @@ impl Place {
         if !self.has_news(interest) {
             return None;
         }
+        let causes = core::mem::take(&mut self.causes);
         let now = |key: &InstanceKey| interest.instances.get(key).map(|held| held.instance.clone());
         let changes: Vec<Change> = match self.told.replace(interest.provenance) {
             None => interest.instances.values().map(|held| Change::Insert(held.instance.clone())).collect(),
@@ -73,6 +86,6 @@ impl Place {
                 before.into_iter().filter_map(|(key, before)| Change::between(before, now(&key))).collect()
             }
         };
-        Some(Update { changes, provenance: interest.provenance, cursor: interest.cursor.clone() })
+        Some(Update { changes, causes, provenance: interest.provenance, cursor: interest.cursor.clone() })
     }
 }

@@ -1,0 +1,96 @@
+//! `cargo xtask browser-test`: what runs in browsers, in a headless Chromium.
+//!
+//! Two parts: `runtime` is the tests of `adapters/wasm/tests`, in a page and in a worker; `story` is the examples of
+//! `adapters/wasm/examples`, bundled as a web page would load them, with a real registry that is killed and comes back.
+
+mod browser;
+mod files;
+mod registry;
+mod story;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::failure::{Failure, Result};
+use crate::{setup, shell, wasm};
+
+/// How often what is waited for is looked at.
+const GLANCE: Duration = Duration::from_millis(25);
+
+/// How long anything may take to come true in a browser on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+type Part = (&'static str, fn() -> Result);
+
+const PARTS: [Part; 2] = [("runtime", runtime), ("story", story::run)];
+
+/// The user wants to stop.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// Runs all parts, or one.
+pub(crate) fn run(arguments: &[String]) -> Result {
+    let only = match arguments {
+        [] => None,
+        [flag, part] if flag == "--only" && PARTS.iter().any(|(name, _)| name == part) => Some(part),
+        _ => return Err(Failure::usage("usage: cargo xtask browser-test [--only runtime|story]")),
+    };
+    ensure_browser()?;
+    for (name, part) in PARTS {
+        if only.is_none_or(|only| only == name) {
+            println!("-- {name}");
+            part()?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes sure that there is a Chromium, and the program by which others drive it.
+pub(crate) fn ensure_browser() -> Result {
+    setup::ensure_debian_package("chromium", "chromium")?;
+    setup::ensure_debian_package("chromium-driver", "chromedriver")
+}
+
+/// The tests of the runtime, and the natively tested parts of it once more, in wasm.
+fn runtime() -> Result {
+    setup::ensure_rust_target(wasm::TARGET)?;
+    setup::ensure_debian_package("nodejs", "node")?;
+    shell::run(shell::cargo("build --package xtask --features wasm --bin wasm-test-runner"))?;
+    let mut tests = shell::cargo("test --package periplus-wasm --lib --tests");
+    tests.args(["--target", wasm::TARGET]);
+    tests.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", shell::built_binary("wasm-test-runner")?);
+    tests.env("CHROMEDRIVER", "chromedriver");
+    shell::run(tests)
+}
+
+/// Stops at Ctrl-C where it is waited for something, so that the programs that were started are stopped.
+///
+/// Once, for the whole process: without a handler, they would be left running, because Ctrl-C does not reach them.
+fn heed_interrupts() {
+    // Fails only if there is one already.
+    let _ = ctrlc::set_handler(|| {
+        if INTERRUPTED.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+    });
+}
+
+/// Looks until something is found.
+///
+/// # Errors
+/// If looking fails, or it is not found in time.
+fn wait<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look()? {
+            return Ok(found);
+        }
+        if INTERRUPTED.load(Ordering::Relaxed) {
+            return Err(Failure::new("interrupted"));
+        }
+        if Instant::now() >= deadline {
+            return Err(Failure::new(format!("waited {PATIENCE:?} in vain for this: {what}")));
+        }
+        thread::sleep(GLANCE);
+    }
+}

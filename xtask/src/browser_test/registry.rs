@@ -1,0 +1,72 @@
+//! A registry that is started, killed and started again.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Command, Stdio};
+use std::thread;
+
+use crate::failure::{Failure, Result};
+use crate::service::Service;
+use crate::shell;
+
+/// What the registry prints, followed by its address, once it accepts connections.
+const LISTENING: &str = "listening on http://";
+
+/// A registry on a port of its own, which it keeps.
+pub(super) struct Registry {
+    address: String,
+    arguments: Vec<String>,
+    service: Option<Service>,
+}
+
+impl Registry {
+    /// Starts a registry with further arguments for `periplus serve`.
+    pub(super) fn start(arguments: &[&str]) -> Result<Self> {
+        let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let mut registry = Self { address: "127.0.0.1:0".to_owned(), arguments, service: None };
+        registry.restart()?;
+        Ok(registry)
+    }
+
+    /// Where it listens.
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Kills it, and gives it no time for anything.
+    pub(super) fn kill(&mut self) {
+        self.service = None;
+    }
+
+    /// Starts it again where it was. It remembers nothing.
+    pub(super) fn restart(&mut self) -> Result {
+        let mut command = Command::new(shell::built_binary("periplus")?);
+        command.args(["serve", "--listen", &self.address]).args(&self.arguments).stdout(Stdio::piped());
+        let mut service = Service::start("registry", command)?;
+        let mut stdout = BufReader::new(service.take_stdout().expect("it is piped"));
+        let mut lines = stdout.by_ref().lines().map_while(std::result::Result::ok);
+        let address = lines.find_map(|line| Some(line.strip_prefix(LISTENING)?.trim().to_owned()));
+        self.address = address.ok_or_else(|| Failure::new("the registry has not said where it listens"))?;
+        // Whatever else it says.
+        thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
+        self.service = Some(service);
+        Ok(())
+    }
+
+    /// Starts `periplus COMMAND …`, as somebody would on another machine.
+    pub(super) fn start_client(&self, name: &'static str, arguments: &[&str]) -> Result<Service> {
+        Service::start(name, self.client(arguments)?)
+    }
+
+    /// What `periplus COMMAND …` prints.
+    pub(super) fn ask(&self, arguments: &[&str]) -> Result<String> {
+        let mut command = self.client(arguments)?;
+        command.stderr(Stdio::null());
+        shell::output(command)
+    }
+
+    fn client(&self, arguments: &[&str]) -> Result<Command> {
+        let mut command = Command::new(shell::built_binary("periplus")?);
+        command.args(arguments).env("PERIPLUS_REGISTRY", format!("periplus://{}", self.address));
+        Ok(command)
+    }
+}
