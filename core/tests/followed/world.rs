@@ -157,7 +157,7 @@ impl Stream {
         for (_, key) in changes {
             let told = match world.at((life, to)).get(&key) {
                 Some((instance, ttl)) => Told::Put(instance.clone(), *ttl),
-                None => Told::Remove(key.id.clone()),
+                None => Told::Remove(key.id.clone(), "expired".into()),
             };
             delivery.changes.push((ServiceKey::new(key.namespace.clone(), key.service.clone()), told));
             touched.insert(key);

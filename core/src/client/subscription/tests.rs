@@ -41,7 +41,7 @@ fn snapshot(cursor: &str, ids: &[&str]) -> Delivery {
 /// `c` came and `b` went.
 fn change(cursor: &str) -> Delivery {
     let put = Told::Put(instance("web", "c"), Some(TTL));
-    let remove = Told::Remove(InstanceId::new("b").unwrap());
+    let remove = Told::Remove(InstanceId::new("b").unwrap(), "expired".into());
     let changes = vec![(service("web"), put), (service("web"), remove)];
     Delivery { cursor: cursor.parse().ok(), changes, ..Delivery::default() }
 }
@@ -198,10 +198,23 @@ fn what_came_and_went_unseen_is_not_told() {
     assert!(it.subs.poll_update(it.id).is_some());
     it.hear(&Delivery { changes: vec![change("e1.6").changes.remove(0)], ..bookmark("e1.6") });
     assert_eq!(it.subs.pending(it.id), 1);
-    let went = (service("web"), Told::Remove(InstanceId::new("c").unwrap()));
+    let went = (service("web"), Told::Remove(InstanceId::new("c").unwrap(), "expired".into()));
     it.hear(&Delivery { changes: vec![went], ..bookmark("e1.7") });
     assert_eq!((it.subs.pending(it.id), it.subs.poll_update(it.id)), (0, None));
     assert_eq!(it.subs.poll_ready(), None, "who was ready has nothing to see any more");
+}
+
+#[test]
+fn the_cause_that_was_told_last_is_given_as_long_as_the_instance_is_gone() {
+    let mut it = Client::in_state("live");
+    assert!(it.subs.poll_update(it.id).is_some());
+    it.hear(&change("e1.6"));
+    let causes = it.subs.poll_update(it.id).unwrap().causes;
+    let b = (service("web").service, InstanceId::new("b").unwrap());
+    assert_eq!(causes.into_iter().collect::<Vec<_>>(), [(b, "expired".into())]);
+    it.hear(&Delivery { changes: vec![change("e1.7").changes.remove(1)], ..snapshot("e1.7", &["a"]) });
+    let after = it.subs.poll_update(it.id).unwrap();
+    assert_eq!((after.changes.len(), after.causes.len()), (1, 0), "a snapshot does not say why c is gone");
 }
 
 #[test]
