@@ -1,18 +1,21 @@
 //! `cargo xtask browser-test`: what runs in browsers, in a headless Chromium.
 //!
-//! Two parts: `runtime` is the tests of `adapters/wasm/tests`, in a page and in a worker; `story` is the examples of
-//! `adapters/wasm/examples`, bundled as a web page would load them, with a real registry that is killed and comes back.
+//! Three parts: `runtime` is the tests of `adapters/wasm/tests`, in a page and in a worker; `story` is the examples of
+//! `adapters/wasm/examples`, bundled as a web page would load them, with a real registry that is killed and comes back;
+//! `conformance` is the suite that every runtime passes, with a harness beside the browser.
 
 mod browser;
 mod files;
-mod registry;
 mod story;
 
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::failure::{Failure, Result};
+use crate::service::Service;
 use crate::{setup, shell, wasm};
 
 /// How often what is waited for is looked at.
@@ -23,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 type Part = (&'static str, fn() -> Result);
 
-const PARTS: [Part; 2] = [("runtime", runtime), ("story", story::run)];
+const PARTS: [Part; 3] = [("runtime", runtime), ("story", story::run), ("conformance", conformance)];
 
 /// The user wants to stop.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
@@ -33,7 +36,7 @@ pub(crate) fn run(arguments: &[String]) -> Result {
     let only = match arguments {
         [] => None,
         [flag, part] if flag == "--only" && PARTS.iter().any(|(name, _)| name == part) => Some(part),
-        _ => return Err(Failure::usage("usage: cargo xtask browser-test [--only runtime|story]")),
+        _ => return Err(Failure::usage("usage: cargo xtask browser-test [--only runtime|story|conformance]")),
     };
     ensure_browser()?;
     for (name, part) in PARTS {
@@ -53,14 +56,37 @@ pub(crate) fn ensure_browser() -> Result {
 
 /// The tests of the runtime, and the natively tested parts of it once more, in wasm.
 fn runtime() -> Result {
+    shell::run(wasm_tests("test --package periplus-wasm --lib --tests")?)
+}
+
+/// The suite that every runtime passes. The harness that it commands runs beside the browser.
+fn conformance() -> Result {
+    heed_interrupts();
+    shell::run(shell::cargo("build --package periplus-server --bin periplus"))?;
+    shell::run(shell::cargo("build --package periplus-conformance --bin harness"))?;
+    let mut command = Command::new(shell::built_binary("harness")?);
+    command.env("PERIPLUS_BIN", shell::built_binary("periplus")?).stdout(Stdio::piped());
+    let mut harness = Service::start("harness", command)?;
+    let mut address = String::new();
+    let stdout = harness.take_stdout().expect("it is piped");
+    BufReader::new(stdout).read_line(&mut address).map_err(|error| Failure::new(error.to_string()))?;
+    let mut tests = wasm_tests("test --package periplus-conformance --test browser")?;
+    tests.env("PERIPLUS_HARNESS", address.trim());
+    // In seconds: all of it, since the tests run one after another.
+    tests.env("WASM_BINDGEN_TEST_TIMEOUT", "300");
+    shell::run(tests)
+}
+
+/// A `cargo test` whose tests run in a browser.
+fn wasm_tests(arguments: &str) -> Result<Command> {
     setup::ensure_rust_target(wasm::TARGET)?;
     setup::ensure_debian_package("nodejs", "node")?;
     shell::run(shell::cargo("build --package xtask --features wasm --bin wasm-test-runner"))?;
-    let mut tests = shell::cargo("test --package periplus-wasm --lib --tests");
+    let mut tests = shell::cargo(arguments);
     tests.args(["--target", wasm::TARGET]);
     tests.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", shell::built_binary("wasm-test-runner")?);
     tests.env("CHROMEDRIVER", "chromedriver");
-    shell::run(tests)
+    Ok(tests)
 }
 
 /// Stops at Ctrl-C where it is waited for something, so that the programs that were started are stopped.

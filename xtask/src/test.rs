@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::failure::{Failure, Result};
-use crate::{browser_test, paths, setup, shell, tree, wasm_test};
+use crate::{browser_test, examples, paths, setup, shell, tree, wasm_test};
 
 /// The targets that the core is built for beside the host: one without threads and files, one without anything.
 const CORE_TARGETS: [&str; 2] = ["wasm32-unknown-unknown", "thumbv7em-none-eabihf"];
@@ -71,6 +71,12 @@ const STEPS: &[Step] = &[
         about: "all other tests, with the fuzz corpus among them",
         hint: "run the one that failed by: cargo test --package PACKAGE NAME",
         check: other_tests,
+    },
+    Step {
+        name: "examples",
+        about: "the examples of the native runtimes find each other through a real registry",
+        hint: "play one by hand: periplus serve, then cargo run --package periplus-tokio --example consumer",
+        check: examples::run,
     },
     Step {
         name: "wasm-tests",

@@ -29,7 +29,9 @@ async fn a_watcher_is_told_of_what_comes_changes_and_goes() {
     assert!(matches!(&changed.changes[..], [Change::Update { after, .. }] if after.decode().version == "2"));
     let mut changes = watcher.into_changes();
     registration.close().await;
-    assert!(matches!(&next(&mut changes).await.unwrap().changes[..], [Change::Remove(_)]));
+    let changed = next(&mut changes).await.unwrap();
+    assert!(matches!(&changed.changes[..], [Change::Remove(_)]));
+    assert_eq!(changed.causes.values().collect::<Vec<_>>(), ["deregistered"]);
     let mut watcher = changes.into_watcher();
     assert!(poll_once(&mut Box::pin(watcher.next())).await.is_pending());
 }

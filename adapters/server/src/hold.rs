@@ -192,10 +192,9 @@ impl<F: FnMut(&RegistrationView)> Hold<F> {
             RegistrationState::Superseded if is_held => return Err(Ended::Superseded),
             RegistrationState::Refused(problem) if is_held => return Err(Ended::Refused(Refused(problem.clone()))),
             RegistrationState::Deregistered { .. } if is_held => return Err(Ended::TakenOut),
-            RegistrationState::Deregistered { confirmed: true }
-                if self.ever.remove(&id) => {
-                    output::note(format_args!("deregistered {name}"));
-                }
+            RegistrationState::Deregistered { confirmed: true } if self.ever.remove(&id) => {
+                output::note(format_args!("deregistered {name}"));
+            }
             RegistrationState::Deregistered { confirmed: false } => {
                 let why = self.trouble.as_deref().unwrap_or("the registry did not answer");
                 output::note(format_args!("could not deregister {name}, its lease will end by itself: {why}"));

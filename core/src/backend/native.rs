@@ -127,7 +127,8 @@ impl Native {
         self.incarnation
     }
 
-    /// Time that runs backwards stands still; what has lapsed by now is known before anything else is done.
+    /// Time that runs backwards stands still; what has lapsed by now is known before anything else is done. Whoever
+    /// calls this pumps in the end, whatever came in between: what has lapsed may have something to send.
     fn advance(&mut self, now: Instant) -> Instant {
         self.now = self.now.max(now);
         self.holdings.handle_timeout(&self.config, self.now);
@@ -233,16 +234,16 @@ impl Native {
 impl Backend for Native {
     fn register(&mut self, registration: &Registration, now: Instant) -> Result<RegistrationId, CommandError> {
         let now = self.advance(now);
-        let id = self.holdings.register(registration, &self.config, now)?;
+        let registered = self.holdings.register(registration, &self.config, now);
         self.pump(now);
-        Ok(id)
+        registered
     }
 
     fn update(&mut self, id: RegistrationId, patch: &Patch, now: Instant) -> Result<(), CommandError> {
         let now = self.advance(now);
-        self.holdings.update(id, patch, &self.config, now)?;
+        let updated = self.holdings.update(id, patch, &self.config, now);
         self.pump(now);
-        Ok(())
+        updated
     }
 
     fn deregister(&mut self, id: RegistrationId, now: Instant) {
@@ -253,12 +254,10 @@ impl Backend for Native {
 
     fn watch(&mut self, selector: &Selector, now: Instant) -> Result<SubscriptionId, CommandError> {
         let now = self.advance(now);
-        if self.holdings.is_closing() {
-            return Err(CommandError::Closed);
-        }
-        let id = self.subscriptions.watch(selector, now)?;
+        let closing = self.holdings.is_closing();
+        let watched = if closing { Err(CommandError::Closed) } else { self.subscriptions.watch(selector, now) };
         self.pump(now);
-        Ok(id)
+        watched
     }
 
     fn unwatch(&mut self, id: SubscriptionId, now: Instant) {
@@ -278,47 +277,46 @@ impl Backend for Native {
 
     fn handle_response(&mut self, id: RequestId, head: &Head, now: Instant) {
         let now = self.advance(now);
-        let Some(call) = self.calls.of_mut(id) else {
-            return;
-        };
-        call.head = Some(head.clone());
-        if call.what == What::Stream {
-            self.on_stream_head(id, head, now);
+        if let Some(call) = self.calls.of_mut(id) {
+            call.head = Some(head.clone());
+            if call.what == What::Stream {
+                self.on_stream_head(id, head, now);
+            }
         }
         self.pump(now);
     }
 
     fn handle_chunk(&mut self, id: RequestId, chunk: &[u8], now: Instant) {
         let now = self.advance(now);
-        let Some(call) = self.calls.of_mut(id) else {
-            return;
-        };
-        if call.what == What::Stream && call.head.as_ref().is_some_and(Head::is_success) {
-            self.on_stream_chunk(id, chunk, now);
-        } else if let Err(error) = call.body.push(chunk) {
-            let reason = error.to_string();
-            let call = self.calls.cancel(id);
-            self.on_failure(id, call, Fall::Bad(None), true, &reason, now);
+        match self.calls.of_mut(id) {
+            None => {}
+            Some(call) if call.what == What::Stream && call.head.as_ref().is_some_and(Head::is_success) => {
+                self.on_stream_chunk(id, chunk, now);
+            }
+            Some(call) => {
+                if let Err(error) = call.body.push(chunk) {
+                    let call = self.calls.cancel(id);
+                    self.on_failure(id, call, Fall::Bad(None), true, &error.to_string(), now);
+                }
+            }
         }
         self.pump(now);
     }
 
     fn handle_end(&mut self, id: RequestId, now: Instant) {
         let now = self.advance(now);
-        let Some(call) = self.calls.of_mut(id) else {
-            return;
-        };
-        match (&call.what, &call.head) {
-            (_, None) => {
+        match self.calls.of_mut(id).map(|call| (&call.what, &call.head)) {
+            None => {}
+            Some((_, None)) => {
                 let call = self.calls.end(id);
                 self.on_failure(id, call, Fall::Broken, true, "the answer has no head", now);
             }
-            (What::Stream, Some(head)) if head.is_success() => {
+            Some((What::Stream, Some(head))) if head.is_success() => {
                 let call = self.calls.end(id);
                 self.on_failure(id, call, Fall::Broken, true, "the registry ended the stream", now);
             }
-            (What::Stream, Some(_)) => self.on_stream_refused(id, now),
-            (What::Work(..), Some(_)) => self.on_called(id, now),
+            Some((What::Stream, Some(_))) => self.on_stream_refused(id, now),
+            Some((What::Work(..), Some(_))) => self.on_called(id, now),
         }
         self.pump(now);
     }

@@ -3,9 +3,9 @@
 use std::process::Command;
 
 use super::browser::{Browser, Tab};
-use super::registry::Registry;
 use super::{files, heed_interrupts, wait};
 use crate::failure::{Failure, Result};
+use crate::registry::Registry;
 use crate::{shell, wasm};
 
 /// The service that the examples are about.

@@ -199,11 +199,13 @@ struct Teller {
 impl Teller {
     fn on_event(&mut self, event: ClientEvent) -> anyhow::Result<()> {
         match event {
-            ClientEvent::Connected { channel: Channel::Watch, .. }
-                if std::mem::replace(&mut self.connected, true) => {
-                    output::note("connected again");
-                    return self.notice(Notice::Live);
+            ClientEvent::Connected { channel: Channel::Watch, .. } => {
+                if !std::mem::replace(&mut self.connected, true) {
+                    return Ok(());
                 }
+                output::note("connected again");
+                return self.notice(Notice::Live);
+            }
             ClientEvent::Disconnected { channel: Channel::Watch, origin, reason, retry_in } => {
                 let retry = output::retry(retry_in);
                 if self.connected {

@@ -452,3 +452,23 @@ fn a_client_that_closes_does_not_wait_out_its_back_off() {
     assert_eq!(hand.drain().1.method, Method::Delete);
     assert!(hand.now.saturating_since(before) <= Duration::from_millis(200));
 }
+
+#[test]
+fn an_input_that_means_nothing_still_lets_out_what_time_has_brought() {
+    let trials: [fn(&mut Hand); 3] = [
+        |hand| drop(hand.native.update(crate::client::RegistrationId(99), &Patch::new(), hand.now).unwrap_err()),
+        |hand| hand.native.handle_end(RequestId(99), hand.now),
+        |hand| hand.native.handle_chunk(RequestId(99), b"x", hand.now),
+    ];
+    for trial in trials {
+        let mut hand = Hand::new();
+        hand.native.register(&registration(), hand.now).unwrap();
+        hand.registered();
+        hand.drain();
+        let sent = hand.sent.len();
+        hand.now = hand.now.saturating_add(Duration::from_secs(300));
+        trial(&mut hand);
+        hand.drain();
+        assert_eq!(hand.sent.len(), sent + 1, "the registration has lapsed: it is made again");
+    }
+}

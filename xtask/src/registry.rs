@@ -12,7 +12,7 @@ use crate::shell;
 const LISTENING: &str = "listening on http://";
 
 /// A registry on a port of its own, which it keeps.
-pub(super) struct Registry {
+pub(crate) struct Registry {
     address: String,
     arguments: Vec<String>,
     service: Option<Service>,
@@ -20,7 +20,7 @@ pub(super) struct Registry {
 
 impl Registry {
     /// Starts a registry with further arguments for `periplus serve`.
-    pub(super) fn start(arguments: &[&str]) -> Result<Self> {
+    pub(crate) fn start(arguments: &[&str]) -> Result<Self> {
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
         let mut registry = Self { address: "127.0.0.1:0".to_owned(), arguments, service: None };
         registry.restart()?;
@@ -28,17 +28,22 @@ impl Registry {
     }
 
     /// Where it listens.
-    pub(super) fn address(&self) -> &str {
+    pub(crate) fn address(&self) -> &str {
         &self.address
     }
 
+    /// The address, as clients write it.
+    pub(crate) fn url(&self) -> String {
+        format!("periplus://{}", self.address)
+    }
+
     /// Kills it, and gives it no time for anything.
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.service = None;
     }
 
     /// Starts it again where it was. It remembers nothing.
-    pub(super) fn restart(&mut self) -> Result {
+    pub(crate) fn restart(&mut self) -> Result {
         let mut command = Command::new(shell::built_binary("periplus")?);
         command.args(["serve", "--listen", &self.address]).args(&self.arguments).stdout(Stdio::piped());
         let mut service = Service::start("registry", command)?;
@@ -53,12 +58,12 @@ impl Registry {
     }
 
     /// Starts `periplus COMMAND …`, as somebody would on another machine.
-    pub(super) fn start_client(&self, name: &'static str, arguments: &[&str]) -> Result<Service> {
+    pub(crate) fn start_client(&self, name: &'static str, arguments: &[&str]) -> Result<Service> {
         Service::start(name, self.client(arguments)?)
     }
 
     /// What `periplus COMMAND …` prints.
-    pub(super) fn ask(&self, arguments: &[&str]) -> Result<String> {
+    pub(crate) fn ask(&self, arguments: &[&str]) -> Result<String> {
         let mut command = self.client(arguments)?;
         command.stderr(Stdio::null());
         shell::output(command)
@@ -66,7 +71,7 @@ impl Registry {
 
     fn client(&self, arguments: &[&str]) -> Result<Command> {
         let mut command = Command::new(shell::built_binary("periplus")?);
-        command.args(arguments).env("PERIPLUS_REGISTRY", format!("periplus://{}", self.address));
+        command.args(arguments).env("PERIPLUS_REGISTRY", self.url());
         Ok(command)
     }
 }

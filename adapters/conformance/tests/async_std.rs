@@ -1,0 +1,28 @@
+//! The suite on async-std.
+#![cfg(unix)]
+
+use periplus_async_std::AsyncStd;
+use periplus_conformance::harness::Harness;
+use periplus_conformance::replay;
+use periplus_conformance::suite::{self, Stage};
+
+macro_rules! scenario {
+    ($module:ident $name:ident) => {
+        #[test]
+        fn $name() {
+            let harness = Harness::start().expect("there is a registry to run");
+            let directory = format!("periplus-async_std-{}-{}", std::process::id(), stringify!($name));
+            let storage = std::env::temp_dir().join(directory);
+            let runtime = AsyncStd::new().with_storage(&storage).expect("it can be stored");
+            async_std::task::block_on(suite::$module::$name(Stage::new(runtime, harness.url())));
+            let _ = std::fs::remove_dir_all(storage);
+        }
+    };
+}
+
+periplus_conformance::scenarios!(scenario);
+
+#[test]
+fn a_recorded_log_gives_the_outputs_it_has_always_given() {
+    async_std::task::block_on(async_std::task::spawn(async { replay::check_recorded() }));
+}
