@@ -103,10 +103,10 @@ fn binary() -> io::Result<PathBuf> {
         return Err(io::Error::other(format!("cargo cannot build the registry: name its binary in {BINARY}")));
     }
     let messages = output.stdout.split(|&byte| byte == b'\n');
-    let paths = messages.filter_map(|line| {
+    let mut paths = messages.filter_map(|line| {
         let message: serde_json::Value = serde_json::from_slice(line).ok()?;
         let named = message["target"]["name"] == "periplus";
         message["executable"].as_str().filter(|_| named).map(PathBuf::from)
     });
-    paths.last().ok_or_else(|| io::Error::other(format!("cargo names no binary: name it in {BINARY}")))
+    paths.next_back().ok_or_else(|| io::Error::other(format!("cargo names no binary: name it in {BINARY}")))
 }

@@ -8,12 +8,18 @@ use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
 
 wasm_bindgen_test_configure!(run_in_browser);
 
+fn harness() -> String {
+    match option_env!("PERIPLUS_HARNESS") {
+        Some(address) => address.to_owned(),
+        None => panic!("there is no harness: run `cargo xtask browser-test --only conformance`"),
+    }
+}
+
 macro_rules! scenario {
     ($module:ident $name:ident) => {
         #[wasm_bindgen_test]
         async fn $name() {
-            let harness = option_env!("PERIPLUS_HARNESS").expect("run it with `cargo xtask browser-test`");
-            suite::$module::$name(Stage::new(Browser::new(), harness.to_owned())).await;
+            suite::$module::$name(Stage::new(Browser::new(), harness())).await;
         }
     };
 }

@@ -117,6 +117,8 @@ pub(crate) struct Holdings<L> {
     /// How many live with each ttl.
     ttls: BTreeMap<Duration, usize>,
     over: VecDeque<RegistrationId>,
+    /// What was given up and perhaps arrives yet: the number by which, as long as the registry has not confirmed it.
+    given_up: BTreeMap<Key, u64>,
     last: u64,
     sequence: u64,
     closing: bool,
@@ -201,6 +203,7 @@ impl<L> Holdings<L> {
             dropped: Vec::new(),
             ttls: BTreeMap::new(),
             over: VecDeque::new(),
+            given_up: BTreeMap::new(),
             last: 0,
             sequence: 0,
             closing: false,
@@ -247,7 +250,7 @@ impl<L> Holdings<L> {
             state: RegistrationState::Registering,
             cover: None,
             operation: (0, 0),
-            doubt: false,
+            doubt: self.given_up.contains_key(&key),
             generation: None,
             outcome: None,
             said_keys: BTreeSet::new(),
@@ -358,6 +361,10 @@ impl<L> Holdings<L> {
             // Everything up to this number is given up. What is registered under the same name later has a higher one.
             self.sequence += 1;
             holding.operation = (self.sequence, holding.version);
+            self.given_up.insert(holding.key.clone(), self.sequence);
+            if self.given_up.len() > MOST_REMEMBERED {
+                self.given_up.pop_first();
+            }
             holding.phase = Phase::Leaving { call: None, at: now, until: now.saturating_add(patience) };
             holding.backoff = Backoff::default();
             self.become_state(id, RegistrationState::Deregistering);
@@ -820,7 +827,10 @@ impl<L> Holdings<L> {
             holding.phase = Phase::Out { at: now };
             return self.schedule(id, now);
         }
-        if matches!(self.entries.get(&id), Some(Holding { phase: Phase::Leaving { .. }, .. })) {
+        if let Some(Holding { phase: Phase::Leaving { .. }, key, operation, .. }) = self.entries.get(&id) {
+            if self.given_up.get(key).is_some_and(|number| *number <= operation.0) {
+                self.given_up.remove(key);
+            }
             self.finish(id, RegistrationState::Deregistered { confirmed: true }, now);
         }
     }

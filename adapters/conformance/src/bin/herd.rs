@@ -63,7 +63,13 @@ mod measure {
         arena.command("start").await;
         let started = killed.elapsed();
         // A registration whose loss is not known yet counts as lost.
-        while held.iter().any(|held| held.view().is_none_or(|view| view.registered < 2)) {
+        let again = |held: &Registration| held.view().is_some_and(|view| view.registered >= 2);
+        let mut shares = vec![99, 90, 50];
+        while held.iter().any(|held| !again(held)) {
+            let share = 100 * held.iter().filter(|held| again(held)).count() / clients;
+            while let Some(reached) = shares.pop_if(|wanted| *wanted <= share) {
+                println!("herd: {reached} % are back {:.1?} after the kill", killed.elapsed());
+            }
             tokio::time::sleep(GLANCE).await;
         }
         all(&held).await;

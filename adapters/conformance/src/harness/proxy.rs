@@ -205,7 +205,9 @@ fn noise() -> Vec<u8> {
 /// Answers to whatever was asked.
 async fn answer(client: &mut TcpStream, bytes: &[u8]) -> io::Result<()> {
     let mut buffer = [0; 4096];
-    client.read(&mut buffer).await?;
+    if client.read(&mut buffer).await? == 0 {
+        return Ok(());
+    }
     client.write_all(bytes).await?;
     client.shutdown().await
 }

@@ -277,6 +277,21 @@ fn the_same_key_again_is_the_same_registration_and_after_its_end_another() {
 }
 
 #[test]
+fn what_was_given_up_is_in_doubt_for_the_next_of_its_name_until_the_registry_confirms() {
+    let mut it = Holder::in_phase("out");
+    it.holdings.deregister(it.id, &it.config, it.now);
+    let next = it.holdings.register(&registration(), &it.config, it.now).unwrap();
+    it.holdings.deregister(next, &it.config, it.now);
+    let state = |it: &Holder, id| it.holdings.view(id).unwrap().state;
+    assert_eq!(state(&it, next), RegistrationState::Deregistering);
+    it.holdings.on_deregistered(next, &it.config, it.now);
+    assert_eq!(state(&it, next), RegistrationState::Deregistered { confirmed: true });
+    let last = it.holdings.register(&registration(), &it.config, it.now).unwrap();
+    it.holdings.deregister(last, &it.config, it.now);
+    assert_eq!(state(&it, last), RegistrationState::Deregistered { confirmed: true });
+}
+
+#[test]
 fn another_ttl_makes_another_lease_and_the_cover_holds_till_then() {
     let mut it = Holder::in_phase("held");
     let other = Registration { ttl: Some(TTL * 2), ..registration() };
