@@ -3,8 +3,7 @@
 //!
 //! Calls (registrations, renewals, deregistrations) and the watch stream fail and recover apart: each has its own
 //! [back-off](crate::client::Backoff) and its own origin in use. All renewals that are due travel as one request. One
-//! stream carries everything that is followed; when that changes, a new stream is opened beside the old one, which goes
-//! on until the new one is answered.
+//! stream carries everything that is followed; when that changes, a new stream takes over where the old one was.
 //!
 //! # States and inputs
 //!

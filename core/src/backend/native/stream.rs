@@ -1,4 +1,7 @@
-//! The watch stream: opening it beside the old one, and making deliveries of its events.
+//! The watch stream: opening it where the one before was, and making deliveries of its events.
+//!
+//! There is one at a time. Two would not do for a moment: what a registry sends to a cursor is the difference from there,
+//! and means nothing to a set that another stream has brought further meanwhile.
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -31,12 +34,14 @@ use crate::time::Instant;
 /// What is asked for within this time is asked for with one request.
 const GATHER: Duration = Duration::from_millis(2);
 
-/// The streams of a client: one, and for a moment two.
+/// The stream of a client.
 #[derive(Debug, Default)]
 pub(super) struct Streams {
     open: Option<Stream>,
     /// Sent, and not answered yet.
     opening: Option<Stream>,
+    /// What the one before followed, and when it was last heard, until the new one is answered.
+    before: Option<(Following, Instant)>,
     /// When a new one is to be opened.
     due: Option<Instant>,
     opened: bool,
@@ -111,6 +116,10 @@ impl Native {
         if let Some(opening) = self.streams.opening.take() {
             self.calls.cancel(opening.call);
         }
+        if let Some(open) = self.streams.open.take() {
+            self.calls.cancel(open.call);
+            self.streams.before = Some((open.following, open.heard));
+        }
         let mut selectors = Vec::new();
         let mut watch = Vec::new();
         for (_, selector, since) in self.subscriptions.interests() {
@@ -143,7 +152,7 @@ impl Native {
         }
     }
 
-    /// The connection may have died unnoticed: a new stream is opened beside the old one.
+    /// The connection may have died unnoticed: a new stream takes over.
     pub(super) fn refresh_streams(&mut self, now: Instant) {
         if self.streams.len() > 0 {
             let at = now.saturating_add(self.rng.time_below(GATHER * 50));
@@ -184,9 +193,8 @@ impl Native {
         };
         stream.heard = now;
         self.calls.set_deadline(id, None);
-        if let Some(old) = self.streams.open.replace(stream) {
-            self.calls.cancel(old.call);
-        }
+        self.streams.open = Some(stream);
+        self.streams.before = None;
         if mem::replace(&mut self.streams.opened, true) {
             self.counters.reconnects += 1;
         }
@@ -276,6 +284,9 @@ impl Native {
         let mut fall = fall;
         if self.streams.opening.as_ref().is_some_and(|opening| opening.call == id) {
             self.streams.opening = None;
+            if let Some((mut following, heard)) = self.streams.before.take() {
+                self.subscriptions.stale(&mut following, heard);
+            }
         } else if let Some(mut open) = self.streams.open.take_if(|open| open.call == id) {
             if self.config.faults.has(Fault::HalfDelivery) {
                 let half = mem::take(&mut open.gathered).delivery;

@@ -268,7 +268,7 @@ fn a_deregistration_gives_up_the_registration_that_is_under_way() {
 }
 
 #[test]
-fn what_is_followed_is_one_stream_and_a_new_one_is_opened_beside_the_old() {
+fn what_is_followed_is_one_stream_and_a_new_one_takes_over_where_the_old_one_was() {
     let mut hand = Hand::new();
     let first = hand.native.watch(&web(), hand.now).unwrap();
     let (old, request) = hand.drain();
@@ -286,16 +286,29 @@ fn what_is_followed_is_one_stream_and_a_new_one_is_opened_beside_the_old() {
         hand.body(),
         json!({ "watch": [{ "ns": "default", "service": "web", "since": "e.4" }, { "ns": "default", "prefix": "p" }] })
     );
-    assert!(hand.cancelled.is_empty(), "the old one goes on");
-    hand.say(old, "event: remove\ndata: {\"name\":\"web\",\"id\":\"x\"}\nid: e.5\n\n");
-    hand.native.handle_response(new, &event_stream(), hand.now);
-    hand.drain();
     assert_eq!(hand.cancelled, [old]);
-    // What the old one has told already is no news.
+    // What still comes of the old one is nothing to the new one's cursor.
+    hand.say(old, "event: remove\ndata: {\"name\":\"web\",\"id\":\"x\"}\nid: e.5\n\n");
+    assert_eq!((hand.native.view(first).unwrap().instances.len(), hand.provenance(first)), (1, Provenance::Live));
+    hand.native.handle_response(new, &event_stream(), hand.now);
     hand.say(new, "event: snapshot\ndata: {\"prefix\":\"p\",\"count\":0}\n\nevent: remove\ndata: {\"name\":\"web\",\"id\":\"x\"}\nid: e.5\n\n");
     assert_eq!(hand.native.poll_update(first).unwrap().changes.len(), 1);
     assert_eq!(hand.provenance(second), Provenance::Live);
     assert!(hand.native.view(first).unwrap().instances.is_empty());
+}
+
+#[test]
+fn what_was_followed_is_stale_if_the_new_stream_is_not_answered() {
+    let mut hand = Hand::new();
+    let first = hand.native.watch(&web(), hand.now).unwrap();
+    let old = hand.drain().0;
+    hand.native.handle_response(old, &event_stream(), hand.now);
+    hand.say(old, "event: snapshot\ndata: {\"service\":\"web\",\"count\":0}\nid: e.4\n\n");
+    hand.native.watch(&Selector::all(Namespace::new("other").unwrap()), hand.now).unwrap();
+    hand.tick();
+    let new = hand.drain().0;
+    hand.native.handle_failure(new, &Failure::not_sent("refused"), hand.now);
+    assert!(matches!(hand.provenance(first), Provenance::Stale { .. }));
 }
 
 #[test]
