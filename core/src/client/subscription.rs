@@ -374,7 +374,9 @@ impl Subscriptions {
             let interest = self.interests.get_mut(&id).expect("the stream was resolved");
             if interest.place(cursor, self.config.faults).is_some_and(Ordering::is_ge) {
                 interest.date(cursor);
-                self.heard(id, delivery.warming);
+                if !interest.is_quiet(delivery.warming, self.now) {
+                    self.heard(id, delivery.warming);
+                }
             }
         }
         Ok(())

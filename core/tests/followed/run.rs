@@ -375,6 +375,10 @@ impl Run {
             assert_ne!(change.before(), change.after(), "W8: a change is one");
         }
         assert_eq!(given, shown, "W8: all updates together are the view");
+        let went = |name: &(String, String)| update.changes.iter().any(|c| c.after().is_none() && named(c) == *name);
+        let mut causes = update.causes.iter();
+        let known = causes.all(|((s, id), cause)| cause == "expired" && went(&(s.to_string(), id.to_string())));
+        assert!(known, "only what went has a cause, the one that was told: {update:?}");
         assert_eq!((update.provenance, update.cursor), (view.provenance, view.cursor));
         holder.given = Some((given, view.provenance));
     }

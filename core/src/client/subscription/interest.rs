@@ -157,6 +157,15 @@ impl Interest {
         gone
     }
 
+    /// Whether hearing of it changes nothing but its place.
+    pub(super) fn is_quiet(&self, warming: bool, now: Instant) -> bool {
+        match self.provenance {
+            Provenance::Live => !warming && !self.unsettled && self.due.is_none_or(|due| due > now),
+            Provenance::Unconfirmed => warming,
+            _ => false,
+        }
+    }
+
     /// When it wants to be looked at.
     pub(super) fn next(&self) -> Option<Instant> {
         let due = self.due.filter(|_| self.provenance == Provenance::Live);

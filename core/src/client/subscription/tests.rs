@@ -205,6 +205,19 @@ fn what_came_and_went_unseen_is_not_told() {
 }
 
 #[test]
+fn the_cause_that_was_told_last_is_given_as_long_as_the_instance_is_gone() {
+    let mut it = Client::in_state("live");
+    assert!(it.subs.poll_update(it.id).is_some());
+    it.hear(&change("e1.6"));
+    let causes = it.subs.poll_update(it.id).unwrap().causes;
+    let b = (service("web").service, InstanceId::new("b").unwrap());
+    assert_eq!(causes.into_iter().collect::<Vec<_>>(), [(b, "expired".into())]);
+    it.hear(&Delivery { changes: vec![change("e1.7").changes.remove(1)], ..snapshot("e1.7", &["a"]) });
+    let after = it.subs.poll_update(it.id).unwrap();
+    assert_eq!((after.changes.len(), after.causes.len()), (1, 0), "a snapshot does not say why c is gone");
+}
+
+#[test]
 fn a_registry_without_cursors_is_followed_too() {
     let mut it = Client::new();
     it.hear(&change("none"));
