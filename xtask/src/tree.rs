@@ -16,7 +16,7 @@ const RUNTIMES: &[&str] =
 const RULES: &[Rule] = &[
     Rule { package: "periplus-core", without: RUNTIMES },
     Rule { package: "periplus", without: RUNTIMES },
-    Rule { package: "periplus-async-std", without: &["tokio-rustls", "periplus-tokio"] },
+    Rule { package: "periplus-async-std", without: &["hyper-util", "periplus-tokio"] },
 ];
 
 /// Fails if a crate depends on what it must not.

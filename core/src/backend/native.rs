@@ -253,6 +253,8 @@ impl Backend for Native {
 
     fn watch(&mut self, selector: &Selector, now: Instant) -> Result<SubscriptionId, CommandError> {
         let now = self.advance(now);
+        // What is shown to a new holder must not come from a stream that is known to be dead by now.
+        self.watch_silence(now);
         let closing = self.holdings.is_closing();
         let watched = if closing { Err(CommandError::Closed) } else { self.subscriptions.watch(selector, now) };
         self.pump(now);

@@ -45,6 +45,10 @@ impl World {
             status: 0,
             breaks: false,
         };
+        // A stream that takes over from another counts from when it is asked for: what was live stays so until it fails.
+        if exchange.streaming {
+            self.clients[client].open.insert(number);
+        }
         self.exchanges.insert(number, exchange);
         self.clients[client].exchanges.insert(id, number);
         let node = &self.nodes[server];

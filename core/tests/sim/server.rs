@@ -349,7 +349,8 @@ impl Server {
             write_change(&mut out, change);
         }
         let ends = delivery.notices.iter().any(|notice| matches!(notice, Notice::Behind { .. }));
-        if open || (delivery.from.is_none() && !ends) {
+        let settled = delivery.notices.iter().any(|notice| matches!(notice, Notice::Settled));
+        if open || settled || (delivery.from.is_none() && !ends) {
             write_id(&mut out, &self.epoch, delivery.cursor.revision);
         }
         if !out.is_empty() {

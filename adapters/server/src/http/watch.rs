@@ -269,8 +269,10 @@ fn written(server: &Server, taken: &Taken) -> Vec<Bytes> {
         parts.last.extend_from_slice(&frame.whole[..frame.block]);
     }
     let placeless = notices.iter().any(|notice| matches!(notice, Notice::Behind { .. }));
-    // The first delivery says where the watch is, even if it tells nothing else.
-    if open || (from.is_none() && !placeless) {
+    // The first delivery says where the watch is, even if it tells nothing else. So does one that says that the registry
+    // has settled: it holds from that place on.
+    let settled = notices.iter().any(|notice| matches!(notice, Notice::Settled));
+    if open || settled || (from.is_none() && !placeless) {
         encode::id(&mut parts.last, server.hub.epoch(), cursor.revision);
     }
     parts.finish()

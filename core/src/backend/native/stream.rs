@@ -232,10 +232,8 @@ impl Native {
                 self.emit(ClientEvent::Skipped { problem });
             }
             Meaning::Warming => stream.warming = !self.config.faults.has(Fault::WarmingIgnored),
-            Meaning::Settled => {
-                stream.warming = false;
-                self.subscriptions.settled(&mut stream.following, now);
-            }
+            // It has settled with the delivery that this belongs to: what came back may be in it.
+            Meaning::Settled => stream.warming = false,
             Meaning::Alarm(AlarmMessage { namespace, expired, of }) => {
                 self.emit(ClientEvent::Alarm { namespace, expired, of });
             }
