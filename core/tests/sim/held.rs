@@ -1,9 +1,11 @@
 //! The laws of registrations: what is sent for them, what is believed of them, and what is true in the end.
 
+use std::collections::VecDeque;
+
 use periplus_core::Instant;
 use periplus_core::client::{Backend, RegistrationState};
-use periplus_core::http::{Method, Request};
-use periplus_core::protocol::{DeregisterMessage, RegisterMessage, WatchMessage};
+use periplus_core::http::{Method, Request, RequestId};
+use periplus_core::protocol::{DeregisterMessage, RENEWALS_LIMIT, RegisterMessage, WatchMessage};
 use periplus_core::{Lease, Outcome, Selector};
 
 use super::messages::RenewMessage;
@@ -14,7 +16,7 @@ use super::world::{Exchange, World};
 
 impl World {
     /// A request leaves a client.
-    pub fn on_sent(&mut self, at: usize, request: &Request, _server: usize) {
+    pub fn on_sent(&mut self, at: usize, id: RequestId, request: &Request) {
         let now = self.now;
         match request.method {
             Method::Post if request.url.ends_with("/v1/leases/renew") => {
@@ -24,6 +26,11 @@ impl World {
                 let client = &mut self.clients[at];
                 let local = client.local;
                 let mut storm = None;
+                let last = std::mem::replace(&mut client.batch, (client.inputs, message.leases.len()));
+                if last.0 == client.inputs && last.1 < RENEWALS_LIMIT {
+                    self.violate("C6", || format!("c{at} sends two renewals where one had room"));
+                    return;
+                }
                 for text in &message.leases {
                     let Ok(lease) = Lease::parse(text.as_bytes()) else { continue };
                     let reg = client.regs.iter().find(|reg| reg.lease.is_some_and(|(_, held, _)| held == lease));
@@ -33,7 +40,11 @@ impl World {
                     if reg.is_some_and(|reg| reg.deleted > 0) {
                         storm = Some((lease, "was taken out"));
                     }
-                    let sent = client.renewals.entry(lease.to_text()).or_default();
+                    let (sent, under_way) = client.renewals.entry(lease.to_text()).or_insert((VecDeque::new(), id));
+                    if client.exchanges.contains_key(under_way) {
+                        storm = Some((lease, "is being renewed already"));
+                    }
+                    *under_way = id;
                     sent.push_back(local);
                     while sent.front().is_some_and(|first| first + ttl <= local) {
                         sent.pop_front();
@@ -106,14 +117,23 @@ impl World {
                 reg.puts += 1;
                 let (leaving, state) = (reg.leaving, reg.state.clone());
                 if request.method == Method::Put {
-                    let readable = serde_json::from_slice::<RegisterMessage>(&request.body).is_ok();
-                    self.demand("protocol", readable, || "a registration that nobody can read".into());
+                    let Ok(message) = serde_json::from_slice::<RegisterMessage>(&request.body) else {
+                        return self.violate("protocol", || "a registration that nobody can read".into());
+                    };
+                    let before = reg.put.replace((id, message.clone()));
+                    if let Some((_, before)) = before {
+                        // Whatever became of the one before, this is the same command, unless it says something else.
+                        let same = RegisterMessage { sequence: message.sequence, ..before.clone() } == message;
+                        let told = format!("{before:?}, then {message:?}");
+                        self.demand("C10", same == (before.sequence == message.sequence), || {
+                            format!("c{at} was not answered and says {told}")
+                        });
+                    }
                 }
                 self.demand("C8", !leaving && !closing, || format!("c{at} registers {path} after it was taken out"));
                 self.demand("R7", state != RegistrationState::Superseded, || {
                     format!("c{at} was superseded and registers {path} again")
                 });
-                let _ = now;
             }
             _ => {}
         }
@@ -134,6 +154,13 @@ impl World {
         client.commands.retain(|at| *at + 20 * SECOND > now);
         let sent = client.window.len();
         self.demand("C4", sent <= most, || format!("c{at} sent {sent} requests within ten seconds"));
+    }
+
+    /// An answer of any kind to what a client sent has come to its end.
+    pub fn on_answered(&mut self, at: usize, id: RequestId) {
+        for reg in &mut self.clients[at].regs {
+            reg.put.take_if(|(put, _)| *put == id);
+        }
     }
 
     /// A whole and true answer reaches a client.

@@ -23,7 +23,7 @@ impl World {
             format!("c{client} sends {number}: {} {path} {body}", request.method.as_str())
         });
         self.note(number ^ id.0 << 20);
-        self.on_sent(client, &request, server);
+        self.on_sent(client, id, &request);
         let local = self.clients[client].local;
         let life = self.clients[client].life;
         let exchange = Exchange {
@@ -423,6 +423,9 @@ impl World {
             if over {
                 let ended = self.exchanges.remove(&number);
                 self.clients[client].exchanges.remove(&id);
+                if matches!(input, Input::End) {
+                    self.on_answered(client, id);
+                }
                 self.clients[client].open.remove(&number);
                 if let Some(exchange) = ended
                     && exchange.intact

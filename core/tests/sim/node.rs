@@ -8,6 +8,7 @@ use periplus_core::client::{
     Backend, ClientConfig, ClientEvent, Loss, Registration, RegistrationId, RegistrationState, SubscriptionId,
 };
 use periplus_core::http::{Input, RequestId, Transmit};
+use periplus_core::protocol::RegisterMessage;
 use periplus_core::{
     Endpoint, InstanceId, Instant, Key, Lease, Namespace, Selector, ServiceInstance, ServiceKey, ServiceName,
 };
@@ -59,7 +60,11 @@ pub struct Client {
     pub steady: bool,
     pub incarnation: Option<u128>,
     /// By lease: when it was renewed lately, and whether a renewal is under way.
-    pub renewals: BTreeMap<[u8; 32], std::collections::VecDeque<u64>>,
+    pub renewals: BTreeMap<[u8; 32], (std::collections::VecDeque<u64>, RequestId)>,
+    /// How many inputs its machines have had.
+    pub inputs: u64,
+    /// At which input it last sent renewals, and how many in one.
+    pub batch: (u64, usize),
     /// When it sent what it sent lately.
     pub window: std::collections::VecDeque<u64>,
     /// What it has ceased to follow, and when.
@@ -95,6 +100,8 @@ pub struct Reg {
     /// A deregistration was sent.
     pub deleted: u64,
     pub puts: u64,
+    /// The registration that was sent last and not answered.
+    pub put: Option<(RequestId, RegisterMessage)>,
     pub finished_at: Option<usize>,
 }
 
@@ -174,6 +181,8 @@ impl Client {
             steady: false,
             incarnation: None,
             renewals: BTreeMap::new(),
+            inputs: 0,
+            batch: (0, 0),
             window: std::collections::VecDeque::new(),
             commands: Vec::new(),
             ceased: BTreeMap::new(),
@@ -320,6 +329,7 @@ impl World {
                         touched: now,
                         deleted: 0,
                         puts: 0,
+                        put: None,
                         finished_at: None,
                     }),
                 }
@@ -427,6 +437,7 @@ impl World {
         let Some(mut machine) = client.machine.take() else { return };
         let now = client.clock.read(self.now);
         client.local = client.local.max(now.as_micros());
+        client.inputs += 1;
         let result = input(&mut *machine, now);
         then(self, result);
         let mut outputs = 0;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::random::Random;
 use super::tally::Kind;
 
+pub const MILLI: u64 = 1_000;
 pub const SECOND: u64 = 1_000_000;
 pub const MINUTE: u64 = 60 * SECOND;
 

@@ -1,12 +1,13 @@
 //! The laws of watching: a holder's copy, made of nothing but the updates it was given, against the registry's true past.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use periplus_core::client::{Provenance, SubscriptionId, Update};
 use periplus_core::{Change, Cursor, Instance, InstanceId, Key, Selector, ServiceName};
 
 use super::books::names;
-use super::plan::{MINUTE, SECOND};
+use super::plan::{MILLI, MINUTE, SECOND};
 use super::tally::Mark;
 use super::world::{Event, World};
 
@@ -188,9 +189,14 @@ impl World {
         // What a warming registry has not listed yet may not go.
         let gone = before.keys().find(|place| !sub.copy.contains_key(*place) && !history.ever.contains(&key(place)));
         let looked = seen + 5 * MINUTE;
-        let passing =
-            histories().any(|it| it.settled.is_some_and(|at| at + 30 * SECOND >= looked && it.began < history.began));
-        let gone = gone.filter(|place| !left(place)).cloned();
+        // An epoch that had settled when it was last looked, or let go by then of what nobody had confirmed.
+        let kept = Duration::from_secs(190).as_micros() as u64;
+        let passing = histories().any(|it| {
+            it.settled.is_some_and(|at| at.max(it.began + kept) + 30 * SECOND >= looked) && it.began < history.began
+        });
+        // Whoever looks at once sees each step, and nothing may go in between.
+        let prompt = sub.pace < 20 * MILLI;
+        let gone = gone.filter(|place| prompt || !left(place)).cloned();
         let came_back =
             forgot && before.keys().any(|place| sub.truth.contains_key(place)) && was == Provenance::Unconfirmed;
         self.demand("W5", missing.is_none(), || {
@@ -227,7 +233,7 @@ impl World {
         }
         if let Some(gone) = gone {
             // Between two looks it may have been another registry's word, or that of an epoch that had settled.
-            let passing = self.nodes.len() > 1 || passing;
+            let passing = !prompt && (self.nodes.len() > 1 || passing);
             let said = settled.is_some_and(|settled| settled <= self.now) || !forgot || passing;
             self.demand("W14", said, || format!("c{at}: {id:?} at {cursor} lost {gone:?} while its registry warms up"));
             if forgot {
