@@ -47,6 +47,7 @@ use crate::time::Instant;
 pub use advertise::{AdvertiseError, check_advertised, is_own};
 pub use backoff::Backoff;
 pub use config::{ClientConfig, ClientLimits};
+pub use machine::Machine;
 
 mod advertise;
 mod backoff;
@@ -54,6 +55,7 @@ pub(crate) mod calls;
 mod config;
 pub(crate) mod holding;
 pub(crate) mod link;
+pub(crate) mod machine;
 pub mod subscription;
 pub mod url;
 
@@ -219,6 +221,14 @@ pub enum CommandError {
         what: &'static str,
         /// How many there may be.
         limit: usize,
+    },
+    /// The registry, or those who read from it, would choke on this.
+    #[error("{field}: {problem}")]
+    Unfit {
+        /// What.
+        field: SmolStr,
+        /// What is wrong with it, and what to do.
+        problem: String,
     },
     /// The registration has ended, or was never made.
     #[error("the registration has ended: register anew")]

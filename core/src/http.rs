@@ -64,6 +64,14 @@ pub struct Request {
     pub streaming: bool,
 }
 
+impl Request {
+    /// Sets a header, whose name is given in lower case, or replaces it.
+    pub fn set_header(&mut self, name: &'static str, value: impl Into<SmolStr>) {
+        self.headers.retain(|(key, _)| key != name);
+        self.headers.push((SmolStr::new_static(name), value.into()));
+    }
+}
+
 /// The head of an answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {

@@ -930,6 +930,14 @@ impl<L> Holdings<L> {
         self.entries.get(&id).map(|holding| &holding.wanted)
     }
 
+    /// What would be wanted after a patch, with what does not change.
+    pub(crate) fn patched(&self, id: RegistrationId, patch: &Patch) -> Option<Registration> {
+        let holding = self.entries.get(&id)?;
+        let mut instance = holding.wanted.clone();
+        instance.apply(patch);
+        Some(Registration { namespace: holding.key.namespace.clone(), instance, ttl: holding.ttl })
+    }
+
     pub(crate) fn wanted_ttl(&self, id: RegistrationId) -> Option<Duration> {
         self.entries.get(&id)?.ttl
     }

@@ -691,8 +691,8 @@ impl World {
                 if *confirmed && let Some(server) = reg.finished_at.or(alone) {
                     let client = &self.clients[at];
                     let key = client.wants[want].key.clone();
-                    // Unless it was registered anew since.
-                    let again = client.reg_of(want).is_some();
+                    // Unless it was registered anew since, and be it that this is being taken out in its turn.
+                    let again = client.regs.iter().any(|reg| reg.want == want && reg.id > id && !reg.is_over());
                     let epoch = self.books.epochs[&server].clone();
                     let client = &self.clients[at];
                     let there = self.books.holder(server, &key).filter(|it| Some(it.incarnation) == client.incarnation);

@@ -5,10 +5,11 @@ use core::time::Duration;
 
 use smol_str::ToSmolStr;
 
-use super::{Native, What};
+use super::{Native, Wire};
 use crate::client::calls::Call;
 use crate::client::holding::{Terms, Verdict, Work};
 use crate::client::link::Fall;
+use crate::client::machine::What;
 use crate::client::{Channel, ClientEvent, RegistrationId};
 use crate::fault::Fault;
 use crate::http::{Head, RequestId};
@@ -57,7 +58,7 @@ impl Native {
     }
 
     /// Takes a good answer.
-    fn take(&mut self, work: &Work, number: u64, id: RequestId, call: &Call<What>, now: Instant) -> Answer {
+    fn take(&mut self, work: &Work, number: u64, id: RequestId, call: &Call<What<Wire>>, now: Instant) -> Answer {
         let result = match work {
             Work::Register(registration) => call.body.finish().map(|answer: RegisteredMessage| {
                 let RegisteredMessage { outcome, lease, generation, ttl: Span(ttl), .. } = answer;
@@ -121,12 +122,9 @@ impl Native {
     }
 
     /// A watch was refused, in so many words.
-    pub(super) fn on_stream_refused(&mut self, id: RequestId, now: Instant) {
-        let Some(call) = self.calls.end(id) else {
-            return;
-        };
+    pub(super) fn on_stream_refused(&mut self, id: RequestId, call: &Call<What<Wire>>, now: Instant) {
         let head = call.head.clone().unwrap_or(Head::new(0));
-        let (reason, hint) = match refusal(&head, &call) {
+        let (reason, hint) = match refusal(&head, call) {
             Answer::Refused(_, problem, hint) => {
                 let reason = problem.message.clone();
                 self.emit(ClientEvent::WatchRefused(problem));
@@ -140,7 +138,7 @@ impl Native {
 }
 
 /// Reads a refusal.
-fn refusal(head: &Head, call: &Call<What>) -> Answer {
+fn refusal(head: &Head, call: &Call<What<Wire>>) -> Answer {
     let hint = head.retry_after();
     match call.body.finish::<Problem>() {
         Ok(problem) => Answer::Refused(head.status, problem, hint),

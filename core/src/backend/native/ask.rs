@@ -2,22 +2,18 @@
 
 use alloc::string::ToString;
 use alloc::vec::Vec;
-use core::time::Duration;
 
 use serde::Serialize;
 use smol_str::SmolStr;
 
-use super::{Native, What};
+use super::Native;
 use crate::client::RegistrationId;
 use crate::client::holding::Work;
+use crate::http::Method;
 use crate::http::target::Target;
-use crate::http::{Method, Request};
 use crate::name::Key;
 use crate::protocol::{DeregisterMessage, RegisterMessage, Span, UpdateMessage};
 use crate::time::Instant;
-
-/// The ttl that the registry gives unless one is asked for, as far as a client guesses.
-const USUAL_TTL: Duration = Duration::from_secs(30);
 
 impl Native {
     /// Sends the request that does a piece of work.
@@ -33,38 +29,9 @@ impl Native {
             return;
         };
         let way = self.link.way();
-        let request = self.request(way.origin, method, &target, body, false);
-        let deadline = now.saturating_add(self.patience(&work));
-        let call = self.calls.send(What::Work(work.clone(), self.number), request, way, Some(deadline));
-        self.counters.requests += 1;
+        let request = self.request(way.origin, method, &target, body);
+        let call = self.send_work(work.clone(), self.wire.number, way, request, now);
         self.holdings.started(&work, call, now);
-    }
-
-    /// A request to one of the origins.
-    pub(super) fn request(
-        &self,
-        origin: usize,
-        method: Method,
-        target: &Target,
-        body: Vec<u8>,
-        streaming: bool,
-    ) -> Request {
-        let mut headers = self.config.headers.clone();
-        if !body.is_empty() {
-            headers.push((SmolStr::new_static("content-type"), SmolStr::new_static("application/json")));
-        }
-        let accept = if streaming { "text/event-stream" } else { "application/json" };
-        headers.push((SmolStr::new_static("accept"), SmolStr::new_static(accept)));
-        let url = target.url(self.config.origins.get(origin).map_or("", |origin| origin.as_str()));
-        Request { method, url, headers, body, streaming }
-    }
-
-    /// How long an answer may take. Half of a tick for a renewal, so that a lost one can be sent again before the lease
-    /// lapses; a registration or an update has a whole one.
-    fn patience(&self, work: &Work) -> Duration {
-        let shortest = self.holdings.shortest_ttl().unwrap_or(USUAL_TTL);
-        let time = if matches!(work, Work::Renew(_)) { shortest / 6 } else { shortest / 3 };
-        time.min(self.config.call_timeout)
     }
 
     fn write_register(&mut self, id: RegistrationId) -> Option<(Method, Target, Vec<u8>)> {
@@ -75,7 +42,7 @@ impl Native {
             metadata: Some(wanted.metadata.clone()),
             endpoints: Some(wanted.endpoints.clone()),
             ttl: self.holdings.wanted_ttl(id).map(Span),
-            incarnation: Some(self.incarnation),
+            incarnation: Some(self.wire.incarnation),
             sequence: Some(sequence),
             reclaim: self.holdings.generation(id),
             ..RegisterMessage::default()
@@ -103,15 +70,15 @@ impl Native {
     /// By the command's number and not by the lease: it ends the lease, if there is one, and whatever arrives late.
     fn write_deregister(&mut self, id: RegistrationId) -> Option<(Method, Target, Vec<u8>)> {
         let sequence = Some(self.holdings.operation(id));
-        let message = DeregisterMessage { lease: None, incarnation: Some(self.incarnation), sequence };
+        let message = DeregisterMessage { lease: None, incarnation: Some(self.wire.incarnation), sequence };
         Some((Method::Delete, instance(self.holdings.key(id)?), json(&message)))
     }
 
     fn write_renew(&mut self, ids: &[RegistrationId]) -> (Method, Target, Vec<u8>) {
-        self.number += 1;
+        self.wire.number += 1;
         let mut body = Vec::with_capacity(ids.len() * 35 + 48);
         body.extend_from_slice(b"{\"number\":");
-        body.extend_from_slice(self.number.to_string().as_bytes());
+        body.extend_from_slice(self.wire.number.to_string().as_bytes());
         body.extend_from_slice(b",\"leases\":[");
         for (at, lease) in ids.iter().filter_map(|id| self.holdings.lease(*id)).enumerate() {
             body.extend_from_slice(if at > 0 { b",\"" } else { b"\"" });

@@ -11,7 +11,7 @@ use core::time::Duration;
 
 use smol_str::SmolStr;
 
-use super::{Native, What};
+use super::Native;
 use crate::catalog::Selector;
 use crate::client::calls::Way;
 use crate::client::link::Fall;
@@ -96,14 +96,11 @@ enum Meaning {
 impl Native {
     /// Opens a stream if one is needed and may be opened now.
     pub(super) fn open_streams(&mut self, now: Instant) {
-        if self.holdings.is_closing() {
-            return;
-        }
         if self.subscriptions.take_changed_interests() {
-            let at = if self.streams.len() > 0 { now.saturating_add(GATHER) } else { now };
-            self.streams.due = Some(self.streams.due.map_or(at, |due| due.min(at)));
+            let at = if self.wire.streams.len() > 0 { now.saturating_add(GATHER) } else { now };
+            self.wire.streams.due = Some(self.wire.streams.due.map_or(at, |due| due.min(at)));
         }
-        if self.streams.due.is_none_or(|due| due > now) {
+        if self.wire.streams.due.is_none_or(|due| due > now) {
             return;
         }
         if self.subscriptions.interests().next().is_none() {
@@ -112,13 +109,13 @@ impl Native {
         if !self.watch.is_ready(now) {
             return;
         }
-        self.streams.due = None;
-        if let Some(opening) = self.streams.opening.take() {
+        self.wire.streams.due = None;
+        if let Some(opening) = self.wire.streams.opening.take() {
             self.calls.cancel(opening.call);
         }
-        if let Some(open) = self.streams.open.take() {
+        if let Some(open) = self.wire.streams.open.take() {
             self.calls.cancel(open.call);
-            self.streams.before = Some((open.following, open.heard));
+            self.wire.streams.before = Some((open.following, open.heard));
         }
         let mut selectors = Vec::new();
         let mut watch = Vec::new();
@@ -128,11 +125,11 @@ impl Native {
         }
         let body = serde_json::to_vec(&WatchMessage { watch }).expect("a message has only text keys");
         let way = self.watch.way();
-        let request = self.request(way.origin, Method::Post, &Target::new("/v1/watch"), body, true);
-        let deadline = Some(now.saturating_add(self.config.call_timeout));
-        let call = self.calls.send(What::Stream, request, way, deadline);
-        self.counters.requests += 1;
-        self.streams.opening = Some(Stream {
+        let mut request = self.request(way.origin, Method::Post, &Target::new("/v1/watch"), body);
+        request.streaming = true;
+        request.set_header("accept", "text/event-stream");
+        let call = self.send_aside((), way, request, Some(now.saturating_add(self.config.call_timeout)));
+        self.wire.streams.opening = Some(Stream {
             call,
             following: Following::new(selectors),
             events: SseDecoder::new(self.config.limits.event),
@@ -146,7 +143,7 @@ impl Native {
 
     /// Nothing is followed any more.
     pub(super) fn close_streams(&mut self) {
-        let Streams { open, opening, .. } = mem::take(&mut self.streams);
+        let Streams { open, opening, .. } = mem::take(&mut self.wire.streams);
         for stream in open.into_iter().chain(opening) {
             self.calls.cancel(stream.call);
         }
@@ -154,16 +151,16 @@ impl Native {
 
     /// The connection may have died unnoticed: a new stream takes over.
     pub(super) fn refresh_streams(&mut self, now: Instant) {
-        if self.streams.len() > 0 {
+        if self.wire.streams.len() > 0 {
             let at = now.saturating_add(self.rng.time_below(GATHER * 50));
-            self.streams.due = Some(self.streams.due.map_or(at, |due| due.min(at)));
+            self.wire.streams.due = Some(self.wire.streams.due.map_or(at, |due| due.min(at)));
         }
     }
 
     /// When the streams want to be looked at.
     pub(super) fn streams_timeout(&self) -> Option<Instant> {
-        let due = self.streams.due.map(|due| self.watch.retry().map_or(due, |retry| due.max(retry)));
-        let silent = self.streams.open.as_ref().map(|open| open.heard.saturating_add(self.config.silence));
+        let due = self.wire.streams.due.map(|due| self.watch.retry().map_or(due, |retry| due.max(retry)));
+        let silent = self.wire.streams.open.as_ref().map(|open| open.heard.saturating_add(self.config.silence));
         let silent = silent.filter(|_| !self.config.faults.has(Fault::SilenceForgotten));
         due.into_iter().chain(silent).min()
     }
@@ -172,30 +169,30 @@ impl Native {
     pub(super) fn watch_silence(&mut self, now: Instant) {
         let silent = |stream: &&Stream| stream.heard.saturating_add(self.config.silence) <= now;
         let forgotten = self.config.faults.has(Fault::SilenceForgotten);
-        if let Some(open) = self.streams.open.as_ref().filter(silent).filter(|_| !forgotten) {
+        if let Some(open) = self.wire.streams.open.as_ref().filter(silent).filter(|_| !forgotten) {
             let id = open.call;
-            self.break_stream(id, Fall::Bad(None), "the registry has gone silent", now);
+            self.break_off(id, Fall::Bad(None), "the registry has gone silent", now);
         }
     }
 
     /// A stream is answered.
     pub(super) fn on_stream_head(&mut self, id: RequestId, head: &Head, now: Instant) {
-        if !head.is_success() || self.streams.opening.as_ref().is_none_or(|opening| opening.call != id) {
+        if !head.is_success() || self.wire.streams.opening.as_ref().is_none_or(|opening| opening.call != id) {
             return;
         }
         let kind = head.header("content-type").unwrap_or("");
         if !kind.starts_with("text/event-stream") {
             let reason = format!("a stream of events was expected, not {kind:?}");
-            return self.break_stream(id, Fall::Bad(None), &reason, now);
+            return self.break_off(id, Fall::Bad(None), &reason, now);
         }
-        let Some(mut stream) = self.streams.opening.take() else {
+        let Some(mut stream) = self.wire.streams.opening.take() else {
             return;
         };
         stream.heard = now;
         self.calls.set_deadline(id, None);
-        self.streams.open = Some(stream);
-        self.streams.before = None;
-        if mem::replace(&mut self.streams.opened, true) {
+        self.wire.streams.open = Some(stream);
+        self.wire.streams.before = None;
+        if mem::replace(&mut self.wire.streams.opened, true) {
             self.counters.reconnects += 1;
         }
         if let Some(way) = self.calls.of_mut(id).map(|call| call.way) {
@@ -207,21 +204,21 @@ impl Native {
     pub(super) fn on_stream_chunk(&mut self, id: RequestId, chunk: &[u8], now: Instant) {
         let mut rest = chunk;
         loop {
-            let Some(stream) = self.streams.open.as_mut().filter(|open| open.call == id) else {
+            let Some(stream) = self.wire.streams.open.as_mut().filter(|open| open.call == id) else {
                 return;
             };
             stream.heard = now;
             let event = match stream.events.decode(&mut rest) {
                 Ok(Some(event)) => event,
                 Ok(None) => return,
-                Err(error) => return self.break_stream(id, Fall::Bad(None), &error.to_string(), now),
+                Err(error) => return self.break_off(id, Fall::Bad(None), &error.to_string(), now),
             };
             self.on_stream_event(id, event, now);
         }
     }
 
     fn on_stream_event(&mut self, id: RequestId, mut event: Event, now: Instant) {
-        let Some(stream) = &mut self.streams.open else {
+        let Some(stream) = &mut self.wire.streams.open else {
             return;
         };
         let cursor = event.id.take();
@@ -242,9 +239,9 @@ impl Native {
             }
             Meaning::Bye(retry) => stream.retry = retry,
             Meaning::Behind => {
-                return self.break_stream(id, Fall::Bad(None), "the registry is behind what was seen before", now);
+                return self.break_off(id, Fall::Bad(None), "the registry is behind what was seen before", now);
             }
-            Meaning::Nonsense(reason) => return self.break_stream(id, Fall::Bad(None), &reason, now),
+            Meaning::Nonsense(reason) => return self.break_off(id, Fall::Bad(None), &reason, now),
         }
         if let Some(cursor) = cursor {
             self.on_cursor(id, &cursor, now);
@@ -253,39 +250,33 @@ impl Native {
 
     /// A delivery is complete.
     fn on_cursor(&mut self, id: RequestId, text: &str, now: Instant) {
-        let Some(stream) = &mut self.streams.open else {
+        let Some(stream) = &mut self.wire.streams.open else {
             return;
         };
         let Gathered { mut delivery, announced, .. } = mem::take(&mut stream.gathered);
         let cursor: Cursor = match text.parse() {
             Ok(cursor) if announced == 0 => cursor,
-            Ok(_) => return self.break_stream(id, Fall::Bad(None), "a snapshot has less than it announced", now),
-            Err(_) => return self.break_stream(id, Fall::Bad(None), "an event's id is no cursor", now),
+            Ok(_) => return self.break_off(id, Fall::Bad(None), "a snapshot has less than it announced", now),
+            Err(_) => return self.break_off(id, Fall::Bad(None), "an event's id is no cursor", now),
         };
         stream.last = Some(cursor.clone());
         delivery.cursor = Some(cursor);
         delivery.warming = stream.warming;
         let taken = self.subscriptions.deliver(&mut stream.following, &delivery, now);
         if let Err(error) = taken {
-            self.break_stream(id, Fall::Bad(None), &error.to_string(), now);
+            self.break_off(id, Fall::Bad(None), &error.to_string(), now);
         }
-    }
-
-    /// Gives up a stream.
-    fn break_stream(&mut self, id: RequestId, fall: Fall, reason: &str, now: Instant) {
-        let call = self.calls.cancel(id);
-        self.on_failure(id, call, fall, true, reason, now);
     }
 
     /// A stream is over.
     pub(super) fn on_stream_over(&mut self, id: RequestId, way: Way, fall: Fall, reason: &str, now: Instant) {
         let mut fall = fall;
-        if self.streams.opening.as_ref().is_some_and(|opening| opening.call == id) {
-            self.streams.opening = None;
-            if let Some((mut following, heard)) = self.streams.before.take() {
+        if self.wire.streams.opening.as_ref().is_some_and(|opening| opening.call == id) {
+            self.wire.streams.opening = None;
+            if let Some((mut following, heard)) = self.wire.streams.before.take() {
                 self.subscriptions.stale(&mut following, heard);
             }
-        } else if let Some(mut open) = self.streams.open.take_if(|open| open.call == id) {
+        } else if let Some(mut open) = self.wire.streams.open.take_if(|open| open.call == id) {
             if self.config.faults.has(Fault::HalfDelivery) {
                 let half = mem::take(&mut open.gathered).delivery;
                 let next = |Cursor { epoch, revision }| Cursor { epoch, revision: Revision(revision.0 + 1) };
@@ -303,7 +294,7 @@ impl Native {
         } else {
             return;
         }
-        self.streams.due = Some(now);
+        self.wire.streams.due = Some(now);
         self.on_fall(Channel::Watch, way, fall, reason, now);
     }
 }
