@@ -129,7 +129,7 @@ faults! {
 
 /// Which bugs are planted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Faults(u64);
+pub struct Faults(u128);
 
 impl Faults {
     /// One planted bug. Without the feature `planted-faults`: none.
