@@ -44,7 +44,7 @@ use crate::registry::Outcome;
 use crate::set::{Change, Cursor};
 use crate::time::Instant;
 
-pub use advertise::{AdvertiseError, check_advertised, is_own};
+pub use advertise::{AdvertiseError, check_advertised};
 pub use backoff::Backoff;
 pub use config::{ClientConfig, ClientLimits};
 
