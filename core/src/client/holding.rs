@@ -36,7 +36,7 @@ use core::time::Duration;
 
 use super::backoff::Backoff;
 use super::config::ClientConfig;
-use super::{Loss, RegistrationId, RegistrationState, RegistrationView};
+use super::{LONGEST_TTL, Loss, RegistrationId, RegistrationState, RegistrationView};
 use crate::fault::Fault;
 use crate::http::RequestId;
 use crate::instance::ServiceInstance;
@@ -57,8 +57,6 @@ const REMEMBERED: usize = 1_024;
 const MOST_REMEMBERED: usize = 200_000;
 /// What is taken for the ttl of a registration that names none, until the registry says.
 const GUESSED_TTL: Duration = Duration::from_secs(30);
-/// The longest ttl that is taken.
-const LONGEST_TTL: Duration = Duration::from_secs(24 * 3600);
 
 /// Something to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,6 @@
 //! How a registration is made, kept and given up.
 
 use alloc::string::ToString;
-use core::time::Duration;
 
 use super::{Home, Memory, RETRY, plain};
 use crate::client::{CommandError, Loss, Registration, RegistrationId, RegistrationState};
@@ -12,9 +11,6 @@ use crate::protocol::Problem;
 use crate::registry::{Incarnation, Operation, Register};
 use crate::time::Instant;
 
-/// The shortest and the longest ttl there is.
-const TTL: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(24 * 3600));
-
 impl<H: Home> Memory<H> {
     pub(super) fn operation(&mut self) -> Operation {
         self.sequence += 1;
@@ -22,14 +18,11 @@ impl<H: Home> Memory<H> {
     }
 
     /// Checks what can be checked before anything is done.
-    pub(super) fn check(&self, registration: &Registration) -> Result<Instance, CommandError> {
+    pub(super) fn check(&self, registration: &Registration) -> Result<(), CommandError> {
         if self.closed {
             return Err(CommandError::Closed);
         }
-        if let Some(given) = registration.ttl.filter(|ttl| *ttl < TTL.0 || *ttl > TTL.1) {
-            return Err(CommandError::Ttl { given });
-        }
-        Ok(Instance::new(&registration.instance, &self.config.limits.instance)?)
+        registration.check(&self.config.limits.instance)
     }
 
     /// Asks the registry for a lease.

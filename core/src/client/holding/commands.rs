@@ -4,7 +4,7 @@ use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::{Backoff, GUESSED_TTL, Holding, Holdings, LONGEST_TTL, MOST_REMEMBERED, Phase};
+use super::{Backoff, GUESSED_TTL, Holding, Holdings, MOST_REMEMBERED, Phase};
 use crate::client::{ClientConfig, CommandError, Registration, RegistrationId, RegistrationState};
 use crate::fault::Fault;
 use crate::instance::{Patch, ServiceInstance};
@@ -24,10 +24,7 @@ impl<L> Holdings<L> {
         if self.closing {
             return Err(CommandError::Closed);
         }
-        Instance::new(&registration.instance, &config.limits.instance)?;
-        if let Some(given) = registration.ttl.filter(|ttl| *ttl < Duration::from_millis(1) || *ttl > LONGEST_TTL) {
-            return Err(CommandError::Ttl { given });
-        }
+        registration.check(&config.limits.instance)?;
         let key = registration.key();
         if let Some(&id) = self.keys.get(&key) {
             self.want(id, registration.instance.clone(), registration.ttl, config, now);
