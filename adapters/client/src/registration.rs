@@ -146,14 +146,7 @@ impl fmt::Debug for Registration {
 
 /// Waits until the registry has what is wanted.
 pub(crate) async fn acknowledged(handle: &Arc<Handle>, id: RegistrationId) -> Result<(), UpdateError> {
-    let wait = Wait::new(handle, id, |standing, ended| match &standing.state {
-        RegistrationState::Registered if standing.current => Verdict::Done(Ok(())),
-        state if state.is_final() => Verdict::Done(Err(UpdateError::of(state.clone()))),
-        _ if ended => Verdict::Done(Err(CommandError::Closed.into())),
-        RegistrationState::Registered => Verdict::UntilAcknowledged,
-        _ => Verdict::UntilChanged,
-    });
-    wait.await
+    Wait::new(handle, id, acknowledgement(UpdateError::of)).await
 }
 
 /// Takes an instance out and waits until it is.
@@ -230,13 +223,7 @@ impl Future for Register {
             Some(held) => held,
             None => {
                 let registration = begin(&this.handle, &this.wanted)?;
-                let wait = Wait::new(&this.handle, registration.id, |standing, ended| match &standing.state {
-                    RegistrationState::Registered if standing.current => Verdict::Done(Ok(())),
-                    state if state.is_final() => Verdict::Done(Err(RegisterError::of(state.clone()))),
-                    _ if ended => Verdict::Done(Err(CommandError::Closed.into())),
-                    RegistrationState::Registered => Verdict::UntilAcknowledged,
-                    _ => Verdict::UntilChanged,
-                });
+                let wait = Wait::new(&this.handle, registration.id, acknowledgement(RegisterError::of));
                 Held { wait: Box::pin(wait), registration }
             }
         };
@@ -267,6 +254,19 @@ enum Verdict<T> {
     UntilChanged,
     /// Look again at the driver's next turn.
     UntilAcknowledged,
+}
+
+/// Whether the registry has what is wanted; `of` makes an error of how the registration has ended.
+fn acknowledgement<E: From<CommandError>>(
+    of: fn(RegistrationState) -> E,
+) -> impl Fn(&Standing, bool) -> Verdict<Result<(), E>> {
+    move |standing, ended| match &standing.state {
+        RegistrationState::Registered if standing.current => Verdict::Done(Ok(())),
+        state if state.is_final() => Verdict::Done(Err(of(state.clone()))),
+        _ if ended => Verdict::Done(Err(CommandError::Closed.into())),
+        RegistrationState::Registered => Verdict::UntilAcknowledged,
+        _ => Verdict::UntilChanged,
+    }
 }
 
 /// Waits for a registration. Dropping it leaves the places where it waited.
