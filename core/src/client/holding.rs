@@ -36,10 +36,10 @@ use core::time::Duration;
 
 use super::backoff::Backoff;
 use super::config::ClientConfig;
-use super::{LONGEST_TTL, Loss, RegistrationId, RegistrationState, RegistrationView};
+use super::{LONGEST_TTL, Loss, Registration, RegistrationId, RegistrationState, RegistrationView};
 use crate::fault::Fault;
 use crate::http::RequestId;
-use crate::instance::ServiceInstance;
+use crate::instance::{Patch, ServiceInstance};
 use crate::name::Key;
 use crate::protocol::Problem;
 use crate::registry::Outcome;

@@ -300,6 +300,9 @@ impl World {
         let before = before.map(|reg| client.regs[reg].id);
         *self.books.explicit.entry(key.clone()).or_default() += 1;
         let life = client.life;
+        if let Some(reg) = self.clients[at].reg_of(want) {
+            self.clients[at].regs[reg].put = None;
+        }
         self.books.finished.retain(|(c, l, k, _)| (*c, *l) != (at, life) || *k != key);
         self.say(|| format!("c{at} registers {}", Self::show_key(&key)));
         self.step_with(
