@@ -7,7 +7,9 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
 use periplus_core::client::{Counters, SubscriptionId};
-use periplus_core::{Instant, Key, NameError, Namespace, Registry, Selector, ServiceInstance, ServiceKey, ServiceName};
+#[cfg(feature = "memory")]
+use periplus_core::{Instant, Registry};
+use periplus_core::{Key, NameError, Namespace, Selector, ServiceInstance, ServiceKey, ServiceName};
 
 use crate::error::{UpdateError, WatchError};
 use crate::events::Events;
@@ -126,6 +128,7 @@ impl Client {
     /// test wants to happen. `None`: it is elsewhere.
     ///
     /// The registry is locked meanwhile: no client of it may be called from here.
+    #[cfg(feature = "memory")]
     pub fn with_registry<T>(&self, visit: impl FnOnce(&mut Registry, Instant) -> T) -> Option<T> {
         let house = self.handle.shared.house.as_ref()?;
         let mut hub = house.hub();

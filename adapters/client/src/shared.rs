@@ -13,6 +13,7 @@ use periplus_core::client::{
 use periplus_core::{Instant, Key, Selector};
 
 use crate::error::UpdateError;
+#[cfg(feature = "memory")]
 use crate::house::House;
 use crate::settings::Settings;
 use crate::waiters::{DriverWaker, Waiters};
@@ -27,6 +28,7 @@ pub(crate) const EVENTS_KEPT: usize = 1024;
 pub(crate) struct Shared {
     clock: Clock,
     /// The registry, if it is in this process.
+    #[cfg(feature = "memory")]
     pub(crate) house: Option<Arc<House>>,
     pub(crate) driver: DriverWaker,
     state: Mutex<State>,
@@ -72,7 +74,7 @@ pub(crate) struct Observed {
 }
 
 impl Shared {
-    pub(crate) fn new(machine: BoxedBackend, clock: Clock, house: Option<Arc<House>>) -> Self {
+    pub(crate) fn new(machine: BoxedBackend, clock: Clock) -> Self {
         let state = State {
             machine,
             registrations: BTreeMap::new(),
@@ -85,7 +87,27 @@ impl Shared {
             closing: false,
             ended: false,
         };
-        Self { clock, house, driver: DriverWaker::default(), state: Mutex::new(state) }
+        Self {
+            clock,
+            #[cfg(feature = "memory")]
+            house: None,
+            driver: DriverWaker::default(),
+            state: Mutex::new(state),
+        }
+    }
+
+    /// For a machine whose registry is in this process.
+    #[cfg(feature = "memory")]
+    pub(crate) fn in_house(machine: BoxedBackend, house: &Arc<House>) -> Self {
+        Self { house: Some(Arc::clone(house)), ..Self::new(machine, Arc::clone(&house.clock)) }
+    }
+
+    /// Whether the registry is in this process.
+    pub(crate) const fn is_in_house(&self) -> bool {
+        #[cfg(feature = "memory")]
+        return self.house.is_some();
+        #[cfg(not(feature = "memory"))]
+        false
     }
 
     /// The time on the clock of this client.
@@ -111,6 +133,7 @@ impl Shared {
 
     /// Wakes the other clients of a registry in this process, if they have something to be told.
     pub(crate) fn wake_neighbours(&self) {
+        #[cfg(feature = "memory")]
         if let Some(house) = &self.house {
             house.wake();
         }
@@ -135,7 +158,7 @@ impl Shared {
         let mut state = self.lock();
         state.ended = true;
         state.closing = true;
-        if self.house.is_some() {
+        if self.is_in_house() {
             // A registry in this process can be told without a driver: nothing is left behind in it.
             state.machine.close(self.now());
         }
