@@ -69,8 +69,7 @@ impl Client {
     }
 
     /// Takes out an instance that this client has registered, by its service and id, whoever holds the registration, and
-    /// waits until it is out. Bounded: a registry that cannot be reached is given up after a time, and the lease ends by
-    /// itself.
+    /// waits until it is out, as [`Registration::close`](crate::Registration::close) does: for 3 s at most.
     ///
     /// # Errors
     /// If this client has registered no such instance.

@@ -109,6 +109,7 @@ pub fn connect_with<R: Runtime>(runtime: R, url: &str, options: ConnectOptions) 
         hosts: url.hosts.iter().map(|host| host.host.to_string()).collect(),
         advertise_loopback: options.advertise_loopback,
         patience: options.patience,
+        last_word: options.config.last_word,
     };
     match url.scheme.as_str() {
         #[cfg(feature = "memory")]
@@ -137,6 +138,7 @@ pub fn drive<R: Runtime>(runtime: R, machine: BoxedBackend, options: &ConnectOpt
         hosts: Vec::new(),
         advertise_loopback: options.advertise_loopback,
         patience: options.patience,
+        last_word: options.config.last_word,
     };
     let shared = Arc::new(Shared::new(machine, clock(&runtime)));
     launch(runtime, shared, "periplus-cache".to_owned(), settings, options.namespace.clone())

@@ -42,6 +42,8 @@ pub(crate) struct State {
     pub(crate) subscriptions: BTreeMap<SubscriptionId, Option<Waker>>,
     /// When a subscription's holder gives up waiting for the first word.
     pub(crate) deadlines: BTreeSet<(Instant, SubscriptionId)>,
+    /// When those who wait for a registration to be taken out wait no longer.
+    pub(crate) partings: BTreeSet<(Instant, RegistrationId)>,
     /// Those who wait for the registry to have what is wanted: looked after at every turn.
     pub(crate) acknowledgements: Waiters,
     /// Those who wait for the end.
@@ -81,6 +83,7 @@ impl Shared {
             by_key: BTreeMap::new(),
             subscriptions: BTreeMap::new(),
             deadlines: BTreeSet::new(),
+            partings: BTreeSet::new(),
             acknowledgements: Waiters::default(),
             enders: Waiters::default(),
             observed: Observed::default(),
@@ -341,12 +344,20 @@ impl State {
                 wakers.extend(self.subscriptions.get_mut(&id).and_then(Option::take));
             }
         }
+        while self.partings.first().is_some_and(|(at, _)| *at <= now) {
+            if let Some((_, id)) = self.partings.pop_first()
+                && let Some(slot) = self.registrations.get_mut(&id)
+            {
+                slot.waiters.take(wakers);
+            }
+        }
     }
 
     /// When the driver has to come back at the latest.
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
         let deadline = self.deadlines.first().map(|(at, _)| *at);
-        self.machine.poll_timeout().into_iter().chain(deadline).min()
+        let parting = self.partings.first().map(|(at, _)| *at);
+        self.machine.poll_timeout().into_iter().chain(deadline).chain(parting).min()
     }
 
     pub(crate) fn counters(&self) -> Counters {
