@@ -35,6 +35,9 @@ mod measure {
 
     const GLANCE: Duration = Duration::from_millis(10);
 
+    /// How often those are shown that are still waited for.
+    const SHOWN: Duration = Duration::from_secs(30);
+
     fn registered(held: &[Registration]) -> usize {
         held.iter().filter(|held| held.state() == RegistrationState::Registered).count()
     }
@@ -71,9 +74,17 @@ mod measure {
         // A registration whose loss is not known yet counts as lost.
         let mut waiting: Vec<&Registration> = held.iter().collect();
         let mut back = Vec::with_capacity(clients);
+        let mut told = killed;
         while !waiting.is_empty() {
             waiting.retain(|held| held.view().is_none_or(|view| view.registered < 2));
             back.resize(clients - waiting.len(), killed.elapsed());
+            if told.elapsed() > SHOWN {
+                told = Instant::now();
+                eprintln!("herd: {} are not back after {:.0?}, such as:", waiting.len(), killed.elapsed());
+                for held in waiting.iter().take(3) {
+                    eprintln!("  {:?}", held.view());
+                }
+            }
             tokio::time::sleep(GLANCE).await;
         }
         all(&held).await;
