@@ -162,6 +162,10 @@ impl World {
         let here = sub.cursor.as_ref().is_some_and(|held| held.epoch == cursor.epoch);
         let earlier = if here && sub.told { sub.truth.clone() } else { Set::new() };
         self.follow_truth(at, sub, &cursor);
+        // What is remembered of a former life begins with the registry's first word in this one.
+        if !sub.told {
+            sub.came = self.now;
+        }
         if self.violation.is_some() {
             return;
         }
