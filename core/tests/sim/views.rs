@@ -161,6 +161,7 @@ impl World {
         };
         let here = sub.cursor.as_ref().is_some_and(|held| held.epoch == cursor.epoch);
         let earlier = if here && sub.told { sub.truth.clone() } else { Set::new() };
+        let came = sub.came;
         self.follow_truth(at, sub, &cursor);
         // What is remembered of a former life begins with the registry's first word in this one.
         if !sub.told {
@@ -196,7 +197,8 @@ impl World {
         // An epoch that had settled when it was last looked, or let go by then of what nobody had confirmed.
         let kept = Duration::from_secs(190).as_micros() as u64;
         let passing = histories().any(|it| {
-            it.settled.is_some_and(|at| at.max(it.began + kept) + 30 * SECOND >= looked) && it.began < history.began
+            let let_go = |settled: u64| settled.max(it.began.max(came) + kept) + 30 * SECOND;
+            it.settled.is_some_and(|settled| let_go(settled) >= looked) && it.began < history.began
         });
         // Whoever looks at once sees each step, and nothing may go in between.
         let prompt = sub.pace < 20 * MILLI;
