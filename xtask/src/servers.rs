@@ -85,7 +85,8 @@ fn built_with_go(name: &str, takes: &str) -> Result<PathBuf> {
     eprintln!("building {name} in {}: takes {takes}, once", folder.display());
     // Whoever starts it meanwhile, from another checkout, finds the old one or the new one.
     let made = folder.join(format!("{name}.{}", std::process::id()));
-    let mut build = if shell::is_in_path("nice") { shell::command("nice go build") } else { shell::command("go build") };
+    let mut build =
+        if shell::is_in_path("nice") { shell::command("nice go build") } else { shell::command("go build") };
     build.current_dir(&source).args(["-mod=readonly", "-trimpath", "-ldflags=-s -w", "-o"]).arg(&made).arg(".");
     let put = |build: Command| {
         shell::run(build)?;

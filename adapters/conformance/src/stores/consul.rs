@@ -228,7 +228,8 @@ impl Store for Consul {
                 checks.is_ok_and(|checks| checks.json().as_array().is_some_and(|checks| !checks.is_empty()))
             };
             // Tokens can be made once the lists are bootstrapped.
-            node && (!acl || http::ask(port, "GET", "/v1/acl/token/self", headers, None).is_ok_and(|own| own.status == 200))
+            node && (!acl
+                || http::ask(port, "GET", "/v1/acl/token/self", headers, None).is_ok_and(|own| own.status == 200))
         });
     }
 
@@ -274,7 +275,11 @@ impl Store for Consul {
                 ],
             })),
         );
-        self.call("PUT", &format!("agent/check/update/service:{id}"), Some(&json!({"Status": "passing", "Output": "pass"})));
+        self.call(
+            "PUT",
+            &format!("agent/check/update/service:{id}"),
+            Some(&json!({"Status": "passing", "Output": "pass"})),
+        );
     }
 
     /// Consul has no values of its own, so that what is foreign there is a service with neither tags nor an address.
