@@ -9,12 +9,17 @@
 
 pub mod consul;
 pub mod etcd;
+pub mod field;
 pub mod http;
 mod program;
+pub mod scenarios;
 pub mod tls;
 
 use std::env;
 use std::path::PathBuf;
+
+use periplus::core::ServiceInstance;
+use serde_json::Value;
 
 pub use consul::Consul;
 pub use etcd::Etcd;
@@ -68,7 +73,7 @@ fn in_cache(name: &str) -> Option<PathBuf> {
 
 /// A store that a scenario plays against, whatever it is.
 pub trait Store: Send {
-    /// Where it is, for a client that speaks its protocol.
+    /// Where it is, for a client that speaks its protocol, with times scaled down: there is a query, and more may follow.
     fn url(&self) -> String;
 
     /// Kills it, as `kill -9` does. Its files stay.
@@ -86,15 +91,25 @@ pub trait Store: Send {
     /// Lets it go on.
     fn thaw(&self);
 
-    /// The ids of the instances of a service, as others see them.
+    /// The port of loopback that it listens on, where it is reached without TLS.
+    fn port(&self) -> u16;
+
+    /// The ids of the instances of a service, as others see them, in order.
     fn ids(&self, service: &str) -> Vec<String>;
+
+    /// What others read of an instance, without its id and what counts changes.
+    ///
+    /// # Panics
+    /// If it is not there.
+    fn as_others_see(&self, service: &str, id: &str) -> Value;
 
     /// Takes an instance out behind its holder's back: the lease is revoked, the registration is taken from the agent.
     fn forget(&self, service: &str, id: &str);
 
-    /// Registers something as a Go program with Kratos does, byte for byte what those wrote that were recorded.
-    fn put_as_kratos(&self, service: &str, id: &str);
+    /// Registers an instance as a Go program with Kratos 3 does, field for field what those were seen to write, and never
+    /// renews it.
+    fn put_as_kratos(&self, instance: &ServiceInstance);
 
-    /// Writes something under a service's name that is no instance.
-    fn put_garbage(&self, service: &str);
+    /// Writes something under a service's name that is no instance, if that can be done, and says how many.
+    fn put_garbage(&self, service: &str) -> u64;
 }

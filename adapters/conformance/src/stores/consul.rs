@@ -1,6 +1,7 @@
 //! A real Consul agent, which is its own server.
 
 use nix::sys::signal::Signal;
+use periplus::core::ServiceInstance;
 use serde_json::{Value, json};
 
 use super::program::{Program, free_port, free_port_of_both};
@@ -183,6 +184,7 @@ impl Consul {
             "leave_on_terminate": false,
             "performance": {"raft_multiplier": 1},
             "check_reap_interval": "1s",
+            "check_deregister_interval_min": "2s",
             "ports": {
                 "http": self.port, "https": self.tls_port.map_or(-1, i32::from), "dns": -1, "grpc": -1, "grpc_tls": -1,
                 "serf_lan": self.serf_lan, "serf_wan": self.serf_wan, "server": self.server,
@@ -206,7 +208,7 @@ impl Consul {
 
 impl Store for Consul {
     fn url(&self) -> String {
-        format!("consul://127.0.0.1:{}", self.port)
+        format!("consul://127.0.0.1:{}?wait=2s&warm_up=10s", self.port)
     }
 
     fn kill(&mut self) {
@@ -245,45 +247,70 @@ impl Store for Consul {
         self.program.signal(Signal::SIGCONT);
     }
 
+    fn port(&self) -> u16 {
+        self.port
+    }
+
     fn ids(&self, service: &str) -> Vec<String> {
         let passing = self.passing(service);
         let ids = passing.iter().filter_map(|entry| Some(entry["Service"]["ID"].as_str()?.to_owned()));
-        ids.collect()
+        let mut ids: Vec<String> = ids.collect();
+        ids.sort();
+        ids
+    }
+
+    /// The service and its checks, apart from what they found.
+    fn as_others_see(&self, service: &str, id: &str) -> Value {
+        let all = self.call("GET", &format!("health/service/{service}"), None);
+        let entry = all.as_array().into_iter().flatten().find(|entry| entry["Service"]["ID"] == id);
+        let entry = entry.unwrap_or_else(|| panic!("no instance {id}"));
+        let mut own = entry["Service"].clone();
+        for key in ["ID", "CreateIndex", "ModifyIndex"] {
+            own[key] = Value::Null;
+        }
+        let checks = entry["Checks"].as_array().into_iter().flatten().filter(|check| check["ServiceID"] == id);
+        let checks = checks.map(|check| {
+            let name = check["CheckID"].as_str().unwrap_or_default().replace(id, "ID");
+            json!([name, check["Name"], check["Type"], check["Interval"], check["Timeout"]])
+        });
+        let mut checks: Vec<Value> = checks.collect();
+        checks.sort_by_key(ToString::to_string);
+        json!({"service": own, "checks": checks})
     }
 
     fn forget(&self, _service: &str, id: &str) {
         self.call("PUT", &format!("agent/service/deregister/{id}"), None);
     }
 
-    /// The checks are as Kratos writes them, but look every second; what they look at is this agent itself.
-    fn put_as_kratos(&self, service: &str, id: &str) {
-        let port = self.port;
-        self.call(
-            "PUT",
-            "agent/service/register",
-            Some(&json!({
-                "ID": id, "Name": service, "Tags": ["version=v1.0.0"], "Port": port, "Address": "127.0.0.1",
-                "TaggedAddresses": {
-                    "grpc": {"Address": format!("grpc://127.0.0.1:{port}"), "Port": port},
-                    "http": {"Address": format!("http://127.0.0.1:{port}"), "Port": port},
-                },
-                "Meta": {"weight": "10", "zone": "z1"},
-                "Check": null,
-                "Checks": [
-                    {"Interval": "1s", "Timeout": "5s", "TCP": format!("127.0.0.1:{port}"), "DeregisterCriticalServiceAfter": "600s"},
-                    {"CheckID": format!("service:{id}"), "TTL": "60s", "DeregisterCriticalServiceAfter": "600s"},
-                ],
-            })),
-        );
-        self.call(
-            "PUT",
-            &format!("agent/check/update/service:{id}"),
-            Some(&json!({"Status": "passing", "Output": "pass"})),
-        );
+    /// A check by TCP for each endpoint, and one that has to be renewed.
+    fn put_as_kratos(&self, instance: &ServiceInstance) {
+        let mut tagged = json!({});
+        let mut checks = Vec::new();
+        let after = "600s";
+        for endpoint in &instance.endpoints {
+            let parts = endpoint.parts().expect("it is an endpoint");
+            tagged[parts.scheme] = json!({"Address": endpoint.as_str(), "Port": parts.port});
+            checks.push(json!({
+                "TCP": format!("{}:{}", parts.host, parts.port), "Interval": "10s", "Timeout": "5s",
+                "DeregisterCriticalServiceAfter": after,
+            }));
+        }
+        let check = format!("service:{}", instance.id);
+        checks.push(json!({"CheckID": check, "TTL": "20s", "DeregisterCriticalServiceAfter": after}));
+        let first = instance.endpoints[0].parts().expect("it is an endpoint");
+        let body = json!({
+            "ID": instance.id, "Name": instance.name, "Tags": [format!("version={}", instance.version)],
+            "Port": first.port, "Address": first.host, "TaggedAddresses": tagged, "Meta": instance.metadata,
+            "Check": null, "Checks": checks,
+        });
+        self.call("PUT", "agent/service/register", Some(&body));
+        let beat = json!({"Status": "passing", "Output": "pass"});
+        self.call("PUT", &format!("agent/check/update/{check}"), Some(&beat));
     }
 
-    /// Consul has no values of its own, so that what is foreign there is a service with neither tags nor an address.
-    fn put_garbage(&self, service: &str) {
+    /// A service of Consul is always something.
+    fn put_garbage(&self, service: &str) -> u64 {
         self.call("PUT", "agent/service/register", Some(&json!({"ID": "garbage", "Name": service})));
+        0
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use nix::sys::signal::Signal;
+use periplus::core::ServiceInstance;
 use serde_json::{Value, json};
 
 use super::program::{Program, free_port};
@@ -141,6 +142,11 @@ impl Etcd {
         self.call("kv/compaction", &json!({"revision": revision, "physical": true}));
     }
 
+    /// Has it listen on another port when it is started next, and returns the port that it had.
+    pub fn move_to(&mut self, port: u16) -> u16 {
+        std::mem::replace(&mut self.port, port)
+    }
+
     /// Turns authentication on: [`ROOT`] with this password may do everything, `reader` and `writer` with the same may
     /// read, and read and write, what is below `/microservices`.
     ///
@@ -196,7 +202,7 @@ impl Etcd {
 
 impl Store for Etcd {
     fn url(&self) -> String {
-        format!("etcd://127.0.0.1:{}", self.port)
+        format!("etcd://127.0.0.1:{}?warm_up=10s", self.port)
     }
 
     fn kill(&mut self) {
@@ -224,30 +230,49 @@ impl Store for Etcd {
         self.program.signal(Signal::SIGCONT);
     }
 
+    fn port(&self) -> u16 {
+        self.port
+    }
+
     fn ids(&self, service: &str) -> Vec<String> {
         let pairs = self.pairs(&prefix(service));
         pairs.into_iter().filter_map(|(key, ..)| Some(key.strip_prefix(&prefix(service))?.to_owned())).collect()
+    }
+
+    fn as_others_see(&self, service: &str, id: &str) -> Value {
+        let key = format!("{}{id}", prefix(service));
+        let pairs = self.pairs(&key);
+        let (_, value, lease) = pairs.iter().find(|(name, ..)| *name == key).unwrap_or_else(|| panic!("no key {key}"));
+        assert!(!lease.is_empty() && lease != "0", "{key} lives for ever");
+        let mut value: Value = serde_json::from_str(value).expect("it is JSON");
+        assert_eq!(value["id"].take(), id);
+        value
     }
 
     fn forget(&self, service: &str, id: &str) {
         self.revoke(&format!("{}{id}", prefix(service)));
     }
 
-    fn put_as_kratos(&self, service: &str, id: &str) {
-        let value = json!({
-            "id": id, "name": service, "version": "v1.0.0", "metadata": {"weight": "10", "zone": "z1"},
-            "endpoints": ["grpc://10.0.0.5:9000", "http://10.0.0.5:8000"],
-        });
-        let grant = self.call("lease/grant", &json!({"TTL": "60"}));
-        let key = format!("{}{id}", prefix(service));
-        let pair = json!({"key": encode(&key), "value": encode(&value.to_string()), "lease": grant["ID"]});
+    /// The document has five fields, in this order, even if they are empty.
+    fn put_as_kratos(&self, instance: &ServiceInstance) {
+        let grant = self.call("lease/grant", &json!({"TTL": "15"}));
+        let key = format!("{}{}", prefix(&instance.name), instance.id);
+        let value = serde_json::to_string(instance).expect("an instance is plain JSON");
+        let pair = json!({"key": encode(&key), "value": encode(&value), "lease": grant["ID"]});
         self.call("kv/put", &pair);
     }
 
-    fn put_garbage(&self, service: &str) {
+    fn put_garbage(&self, service: &str) -> u64 {
         self.put(&format!("{}garbage", prefix(service)), "{\"id\":1");
         self.put(&format!("{}null", prefix(service)), "null");
+        2
     }
+}
+
+/// A port of loopback on which nobody listens.
+#[must_use]
+pub fn free() -> u16 {
+    free_port()
 }
 
 /// What the keys of a service begin with.

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -36,11 +36,6 @@ impl Program {
         let folder = std::env::temp_dir().join(format!("periplus-{name}-{}-{number}", std::process::id()));
         fs::create_dir_all(&folder).expect("there is a folder for temporary files");
         Self { binary, folder, child: None }
-    }
-
-    /// Its folder.
-    pub(super) fn folder(&self) -> &Path {
-        &self.folder
     }
 
     /// Where it keeps what it is to know after a restart.
