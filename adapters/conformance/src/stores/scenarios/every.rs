@@ -174,7 +174,7 @@ pub async fn nothing_is_lost_between_listing_and_watching<R: Runtime>(field: Fie
         }
         field.stage.sleep(std::time::Duration::from_millis(15)).await;
         if number % 4 == 3 {
-            held.remove(0);
+            drop(held.remove(0));
         }
     }
     let expected = ["i03", "i04", "i05", "i06", "i07", "i08", "i09", "i10", "i11"];
