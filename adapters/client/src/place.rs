@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use periplus_core::Instant;
+use periplus_core::backend::consul::{Consul, ConsulOptions};
 use periplus_core::backend::native::Native;
 use periplus_core::client::subscription::CacheError;
-use periplus_core::client::url::{PERIPLUS, RegistryUrl};
+use periplus_core::client::url::{PERIPLUS, RegistryUrl, UrlError};
 use periplus_core::client::{Backend, BoxedBackend, ClientConfig};
 use periplus_core::http::origin::{REGISTRY_PORT, Scheme};
 use tracing::warn;
@@ -16,6 +17,9 @@ use crate::secrets;
 
 /// The header that says who calls.
 const CALLER: &str = "periplus-caller";
+
+/// The scheme of a Consul agent, and the port that it listens on unless it is told otherwise.
+const CONSUL: (&str, u16) = ("consul", 8500);
 
 /// Options that are for the façade, whatever the registry speaks, and not for its backend.
 const COMMON: [&str; 6] = ["ns", "ttl", "tls", "ca_file", "cert_file", "key_file"];
@@ -40,6 +44,7 @@ impl Place {
             PERIPLUS => (url.flag("tls")?, REGISTRY_PORT),
             "http" => (url.flag("tls")?, 80),
             "https" => (true, 443),
+            scheme if scheme == CONSUL.0 => (url.flag("tls")?, CONSUL.1),
             scheme => return Err(ConnectError::Scheme { scheme: scheme.to_owned() }),
         };
         let files = tls_files(&url)?;
@@ -55,7 +60,9 @@ impl Place {
         let scheme = if secure { Scheme::Https } else { Scheme::Http };
         config.origins = url.origins(scheme, port).map(|origin| origin.to_string()).collect();
         url.query.retain(|(key, _)| !COMMON.contains(&key.as_str()));
-        if let Some(caller) = url.value("caller").map(ToOwned::to_owned).or(options.caller) {
+        if is_own(&url)
+            && let Some(caller) = url.value("caller").map(ToOwned::to_owned).or(options.caller)
+        {
             if caller.is_empty() || !caller.bytes().all(|b| b == b' ' || b.is_ascii_graphic()) {
                 return Err(ConnectError::Caller);
             }
@@ -71,9 +78,24 @@ impl Place {
         let mut seed = [0; 32];
         runtime.entropy(&mut seed);
         let now = runtime.now();
-        url.check_keys(&["caller"])?;
+        if url.scheme == CONSUL.0 {
+            check_keys(&url, ConsulOptions::KEYS)?;
+            let options = ConsulOptions::from_url(&url)?;
+            return Ok(primed(Consul::new(config, options, seed, now), Consul::restore, cache, now));
+        }
+        check_keys(&url, &["caller"])?;
         Ok(primed(Native::new(config, seed, now), Native::restore, cache, now))
     }
+}
+
+/// Whether a registry speaks the native protocol, in which who calls is told.
+fn is_own(url: &RegistryUrl) -> bool {
+    matches!(url.scheme.as_str(), PERIPLUS | "http" | "https")
+}
+
+/// Sees to it that there are no options but the backend's. The error names those that are for the façade too.
+fn check_keys(url: &RegistryUrl, own: &[&str]) -> Result<(), UrlError> {
+    url.check_keys(&own.iter().chain(&COMMON).copied().collect::<Vec<_>>())
 }
 
 /// A machine that knows what was known before.
