@@ -97,7 +97,8 @@ pub fn explain(kind: &'static Kind, failure: &Failure, faults: Faults) -> String
     let plan = shrink(kind, failure.seed, faults, failure.violation.law);
     let outcome = try_run(kind, &plan, faults, true);
     let violation = outcome.violation.unwrap_or_else(|| failure.violation.clone());
-    let last = outcome.trace.len().saturating_sub(120);
+    let lines = std::env::var("STORES_LINES").ok().and_then(|lines| lines.parse().ok()).unwrap_or(120);
+    let last = outcome.trace.len().saturating_sub(lines);
     format!(
         "{}, seed {} breaks {} at {:.6}s: {}\n\n{plan}\nthe last of what happened:\n{}\n",
         kind.name,

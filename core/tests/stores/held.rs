@@ -38,8 +38,6 @@ impl World {
                 }
                 let open = machine.poll_timeout();
                 self.demand("C8", open.is_none(), || format!("c{at} is closed and waits for {open:?}"));
-                let under_way = self.clients[at].exchanges.len();
-                self.demand("C8", under_way == 0, || format!("c{at} is closed and {under_way} requests are under way"));
             }
             _ => {}
         }
@@ -107,6 +105,8 @@ impl World {
         client.commands.retain(|at| *at + 20 * SECOND > now);
         let most = 60 + 12 * client.regs.len() + 20 * client.subs.len() + 20 * client.commands.len();
         let sent = client.window.len();
+        let closed = client.closed;
+        self.demand("C8", !closed, || format!("c{at} is closed and sends"));
         self.demand("C4", sent <= most, || format!("c{at} sent {sent} requests within ten seconds, {most} are many"));
     }
 

@@ -77,7 +77,7 @@ impl Store for NativeStore {
             }
             Act::ForeignPut(namespace, instance) => {
                 let instance = Instance::new(instance, &InstanceLimits::default()).expect("a small instance");
-                let ttl = Some(Duration::from_secs(3600));
+                let ttl = Some(Duration::from_secs(60));
                 let register = Register { namespace: namespace.clone(), ttl, ..Register::new(instance) };
                 let who = Arc::new(Caller::default());
                 let _ = self.server.operate(now, |registry, _| registry.register(register, &who, now));

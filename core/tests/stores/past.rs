@@ -74,7 +74,7 @@ pub struct Past {
     /// When an operator last had a hand in a key.
     pub meddled: BTreeMap<Key, u64>,
     /// What came back after it was given up, and when.
-    zombies: BTreeMap<Key, (Process, u64)>,
+    pub zombies: BTreeMap<Key, (Process, u64)>,
     /// Counts changes.
     pub step: u64,
     pub services: BTreeMap<ServiceName, Vec<Version>>,
@@ -104,6 +104,15 @@ impl Past {
         after.checked_sub(1).map(|nth| Rc::clone(&versions[nth].set)).unwrap_or_default()
     }
 
+    /// In each life of the store: the step of a revision twice, or the steps around it if several passed in one.
+    pub fn around(&self, revision: u64) -> Vec<(u64, u64)> {
+        let exact = self.revisions.iter().filter(|it| it.revision == revision).map(|it| (it.step, it.step));
+        let pairs = self.revisions.windows(2);
+        let gaps = pairs.filter(|pair| pair[0].life == pair[1].life);
+        let gaps = gaps.filter(|pair| pair[0].revision < revision && revision < pair[1].revision);
+        exact.chain(gaps.map(|pair| (pair[0].step, pair[1].step))).collect()
+    }
+
     /// How a service was from a step on, each with the step at which it became so; the first is how it was there.
     pub fn since<'a>(&'a self, service: &ServiceName, step: u64) -> impl Iterator<Item = (u64, Rc<Set>)> + 'a {
         let versions = self.services.get(service).map(Vec::as_slice).unwrap_or_default();
@@ -127,7 +136,10 @@ impl World {
     /// Writes down what the store shows now.
     pub fn record(&mut self, cause: Cause) {
         let revision = self.store.revision();
-        if revision.is_some() && revision == self.past.revision || revision.is_none() && matches!(cause, Cause::Read) {
+        if revision.is_some() && revision == self.past.revision {
+            return self.record_holders(cause);
+        }
+        if revision.is_none() && matches!(cause, Cause::Read) {
             return;
         }
         let now = self.store_clock.read(self.now);
@@ -172,6 +184,22 @@ impl World {
             self.past.services.entry(service).or_default().push(Version { step, set: Rc::new(set) });
         }
         self.check_zombies();
+    }
+
+    /// Nothing looks different, but somebody else may hold it.
+    fn record_holders(&mut self, cause: Cause) {
+        if !matches!(cause, Cause::Request { .. }) {
+            return;
+        }
+        let holder = |key: &Key| self.store.holder(&Self::place(key)).map(|(holder, _)| holder);
+        let held = self.past.present.iter().map(|(key, it)| (key, &it.holder, holder(key)));
+        let changed = held.filter(|(_, before, now)| *before != now).map(|(key, _, now)| (key.clone(), now));
+        for (key, holder) in changed.collect::<Vec<_>>() {
+            if let Some(it) = self.past.present.get_mut(&key) {
+                it.holder = holder;
+            }
+            self.on_appeared(&key, cause, true);
+        }
     }
 
     fn on_appeared(&mut self, key: &Key, cause: Cause, was_there: bool) {

@@ -237,6 +237,7 @@ impl World {
         let life = client.life;
         *self.past.explicit.entry(key.clone()).or_default() += 1;
         self.past.finished.remove(&(at, life, key.clone()));
+        self.past.zombies.remove(&key);
         self.say(|| format!("c{at} registers {}", Self::show_key(&key)));
         self.step_with(
             at,

@@ -70,6 +70,12 @@ fn fits(held: &Set, truth: &Set, more: bool) -> bool {
     if more { truth.iter().all(|(id, instance)| held.get(id) == Some(instance)) } else { held == truth }
 }
 
+/// Whether each instance is as it was before or after.
+fn lies_between(held: &Set, before: &Set, after: &Set) -> bool {
+    let ids: BTreeSet<_> = before.keys().chain(after.keys()).chain(held.keys()).collect();
+    ids.into_iter().all(|id| held.get(id) == before.get(id) || held.get(id) == after.get(id))
+}
+
 impl World {
     pub fn on_update_ready(&mut self, at: usize, id: SubscriptionId) {
         let life = self.clients[at].life;
@@ -218,21 +224,22 @@ impl World {
     fn check_truth(&mut self, at: usize, sub: &mut Sub, cursor: Option<&Cursor>, more: bool) {
         let id = sub.id;
         let known: BTreeSet<ServiceName> = self.past.services.keys().filter(|name| sub.names(name)).cloned().collect();
-        let dated: Vec<u64> = match (cursor, self.past.revision) {
-            (Some(cursor), Some(_)) => {
-                let dated = self.past.revisions.iter().filter(|it| it.revision == cursor.revision.0);
-                dated.map(|it| it.step).collect()
-            }
-            _ => vec![],
-        };
-        if !dated.is_empty() {
-            let fit = dated.iter().any(|step| {
-                known.iter().all(|service| fits(&sub.of(service), &self.past.at(service, *step), more))
+        if let (Some(cursor), Some(_)) = (cursor, self.past.revision) {
+            // Of each life of the store: the step of this revision, or those around it if several passed in one step.
+            let revision = cursor.revision.0;
+            let around: Vec<(u64, u64)> = self.past.around(revision);
+            let fit = around.iter().any(|&(from, to)| {
+                let fit = |service: &ServiceName| {
+                    let (before, after) = (self.past.at(service, from), self.past.at(service, to));
+                    if from == to { fits(&sub.of(service), &after, more) } else { lies_between(&sub.of(service), &before, &after) }
+                };
+                known.iter().all(fit)
             });
             if !fit {
-                let truth: Vec<_> = known.iter().map(|name| (name, self.past.at(name, dated[0]))).collect();
-                let (cursor, provenance, copy) = (cursor.map(ToString::to_string), sub.provenance, &sub.copy);
-                let what = format!("c{at}: {id:?} at {cursor:?} ({provenance:?}) has {copy:?}, the store had {truth:?}");
+                let at_revision = |&(_, to): &(u64, u64)| known.iter().map(|name| (name, self.past.at(name, to))).collect();
+                let truth: Vec<Vec<_>> = around.iter().map(at_revision).collect();
+                let (provenance, copy) = (sub.provenance, &sub.copy);
+                let what = format!("c{at}: {id:?} at {cursor} ({provenance:?}) has {copy:?}, the store had {truth:?}");
                 self.violate("W5", || what);
             }
             return;
@@ -244,30 +251,17 @@ impl World {
             match found {
                 Some(step) => drop(sub.floors.insert(service, step)),
                 None => {
-                    // Several revisions may pass in one step of the store: something between two of its states.
-                    let between = self.is_between(&service, &held, floor);
-                    let cursor = cursor.map(ToString::to_string);
                     let truth = self.past.at(&service, self.past.step);
-                    self.demand("W5", between, || {
-                        let provenance = sub.provenance;
+                    let provenance = sub.provenance;
+                    self.violate("W5", || {
                         format!(
-                            "c{at}: {id:?} at {cursor:?} ({provenance:?}) has {held:?} of {service}, which was never \
-                             so since step {floor}; now there is {truth:?}"
+                            "c{at}: {id:?} ({provenance:?}) has {held:?} of {service}, which was never so since step \
+                             {floor}; now there is {truth:?}"
                         )
                     });
                 }
             }
         }
-    }
-
-    fn is_between(&self, service: &ServiceName, held: &Set, floor: u64) -> bool {
-        let versions: Vec<_> = self.past.since(service, floor).collect();
-        self.past.revision.is_some()
-            && versions.windows(2).any(|pair| {
-                let (before, after) = (&pair[0].1, &pair[1].1);
-                let ids: BTreeSet<_> = before.keys().chain(after.keys()).chain(held.keys()).collect();
-                ids.into_iter().all(|id| held.get(id) == before.get(id) || held.get(id) == after.get(id))
-            })
     }
 
     /// W14: after a store has lost its memory, nobody goes before the warm-up is over, and nobody who is well goes at all.
