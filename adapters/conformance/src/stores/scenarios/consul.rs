@@ -38,8 +38,10 @@ pub async fn tokens_let_in_and_what_is_hidden_is_not_gone<R: Runtime>(runtime: R
     stage.within(Duration::from_millis(10), denied.changed()).await;
     drop(denied);
 
-    // Nobody's eyes: a list is empty because all of it is hidden.
-    let nobody = client(&stage, &url);
+    // Eyes for something else: a list is empty because all of it is hidden. (To those who show no token at all, Consul does
+    // not say that it hides anything.)
+    let nobody =
+        client(&stage, &format!("{url}&token={}", consul.token("for-else", "service \"else\" { policy = \"read\" }")));
     let asked = nobody.get_service("hello").timeout(Duration::from_secs(1)).await;
     assert!(asked.as_ref().map_or(true, |list| !list.is_live()), "{asked:?}");
 
