@@ -168,14 +168,6 @@ impl<R: Runtime> Stage<R> {
         let reading = async {
             loop {
                 let list = watcher.next().await.expect("the client is open");
-                if std::env::var_os("SHOW").is_some() {
-                    eprintln!(
-                        "{what}: {:?} {:?} {:?}",
-                        list.provenance,
-                        list.instances.iter().map(|i| i.id().to_owned()).collect::<Vec<_>>(),
-                        list.cursor
-                    );
-                }
                 if wanted(&list) {
                     return list;
                 }
