@@ -3,20 +3,30 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "memory")]
+use periplus_core::Epoch;
+#[cfg(feature = "memory")]
 use periplus_core::backend::memory::{Hub, Memory};
-use periplus_core::client::url::{MEMORY, RegistryUrl, UrlError};
+#[cfg(feature = "memory")]
+use periplus_core::client::url::MEMORY;
+use periplus_core::client::url::{RegistryUrl, UrlError};
 use periplus_core::client::{BoxedBackend, ClientConfig};
 use periplus_core::protocol::Span;
-use periplus_core::{Epoch, NameError, Namespace};
+use periplus_core::{NameError, Namespace};
 
 use crate::client::Client;
 use crate::driver::Driver;
+#[cfg(feature = "memory")]
 use crate::house::{Door, House};
 use crate::place::Place;
 use crate::runtime::{Runtime, TlsFilesError};
 use crate::secrets::SecretError;
 use crate::settings::Settings;
 use crate::shared::{Clock, Handle, Shared};
+
+/// What addresses there are.
+const SCHEMES: &str = "use periplus://HOST:PORT, consul://HOST:PORT, etcd://HOST:PORT, or memory: for a registry in this \
+                       process; each but the first needs the feature of its name";
 
 /// How a client is opened. What the address says as well, the address says last.
 #[derive(Clone, Debug)]
@@ -66,10 +76,7 @@ pub enum ConnectError {
     #[error(transparent)]
     Tls(#[from] TlsFilesError),
     /// No client speaks this.
-    #[error(
-        "no client speaks `{scheme}`: use periplus://HOST:PORT, consul://HOST:PORT, etcd://HOST:PORT, or memory: for a \
-         registry in this process"
-    )]
+    #[error("no client speaks `{scheme}`: {SCHEMES}")]
     Scheme {
         /// What the address says.
         scheme: String,
@@ -89,6 +96,8 @@ pub enum ConnectError {
 ///   in. Options: `ns`, `ttl`, `user`, `password`, and its own.
 /// - `memory:` is a new registry in this process, for this client alone. `memory:NAME` is one that all clients in this
 ///   process share that name it, as long as one of them lives. Options: `ns`, `ttl`.
+///
+/// All but the first need the feature of their name, which is on unless it was switched off.
 ///
 /// All on a network speak TLS with `tls=true`. `ca_file=PATH` then names the authorities to believe in place of the public
 /// ones, `cert_file=PATH` and `key_file=PATH` the certificate to show a server that asks, all of them PEM: the runtime is
@@ -114,7 +123,9 @@ pub fn connect_with<R: Runtime>(runtime: R, url: &str, options: ConnectOptions) 
         hosts: url.hosts.iter().map(|host| host.host.to_string()).collect(),
         advertise_loopback: options.advertise_loopback,
         patience: options.patience,
+        last_word: options.config.last_word,
     };
+    #[cfg(feature = "memory")]
     if url.scheme == MEMORY {
         url.check_keys(&["ns", "ttl"])?;
         let new = || new_house(&runtime);
@@ -125,7 +136,7 @@ pub fn connect_with<R: Runtime>(runtime: R, url: &str, options: ConnectOptions) 
     let cache = place.cache.clone();
     let machine = place.machine(&runtime)?;
     let clock = clock(&runtime);
-    Ok(launch(runtime, Arc::new(Shared::new(machine, clock, None)), cache, settings, namespace))
+    Ok(launch(runtime, Arc::new(Shared::new(machine, clock)), cache, settings, namespace))
 }
 
 /// Runs a machine of one's own: a client of another registry, or one that a test looks into.
@@ -135,8 +146,9 @@ pub fn drive<R: Runtime>(runtime: R, machine: BoxedBackend, options: &ConnectOpt
         hosts: Vec::new(),
         advertise_loopback: options.advertise_loopback,
         patience: options.patience,
+        last_word: options.config.last_word,
     };
-    let shared = Arc::new(Shared::new(machine, clock(&runtime), None));
+    let shared = Arc::new(Shared::new(machine, clock(&runtime)));
     launch(runtime, shared, "periplus-cache".to_owned(), settings, options.namespace.clone())
 }
 
@@ -145,6 +157,7 @@ fn clock<R: Runtime>(runtime: &R) -> Clock {
     Arc::new(move || runtime.now())
 }
 
+#[cfg(feature = "memory")]
 fn new_house<R: Runtime>(runtime: &R) -> Arc<House> {
     let (mut seed, mut name) = ([0; 32], [0; 8]);
     runtime.entropy(&mut seed);
@@ -153,6 +166,7 @@ fn new_house<R: Runtime>(runtime: &R) -> Arc<House> {
     House::new(Hub::new(seed, epoch, runtime.now()), clock(runtime))
 }
 
+#[cfg(feature = "memory")]
 fn enter<R: Runtime>(
     runtime: R,
     house: &Arc<House>,
@@ -163,7 +177,7 @@ fn enter<R: Runtime>(
     let now = (house.clock)();
     let machine = Memory::at(config, Door(Arc::clone(house)), now);
     let member = machine.member();
-    let shared = Arc::new(Shared::new(Box::new(machine), Arc::clone(&house.clock), Some(Arc::clone(house))));
+    let shared = Arc::new(Shared::in_house(Box::new(machine), house));
     house.enter(member, Arc::downgrade(&shared));
     launch(runtime, shared, String::new(), settings, namespace)
 }

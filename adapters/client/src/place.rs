@@ -3,15 +3,16 @@
 use std::path::PathBuf;
 
 use periplus_core::Instant;
+#[cfg(feature = "consul")]
 use periplus_core::backend::consul::{Consul, ConsulOptions};
 use periplus_core::backend::native::Native;
 use periplus_core::client::subscription::CacheError;
 use periplus_core::client::url::{PERIPLUS, RegistryUrl, UrlError};
 use periplus_core::client::{Backend, BoxedBackend, ClientConfig};
 use periplus_core::http::origin::{REGISTRY_PORT, Scheme};
-use tracing::warn;
 
 use crate::connect::{ConnectError, ConnectOptions};
+use crate::report::report_unused_cache;
 use crate::runtime::{Runtime, TlsFiles, TlsFilesError};
 use crate::secrets;
 
@@ -19,6 +20,7 @@ use crate::secrets;
 const CALLER: &str = "periplus-caller";
 
 /// The scheme of a Consul agent, and the port that it listens on unless it is told otherwise.
+#[cfg(feature = "consul")]
 const CONSUL: (&str, u16) = ("consul", 8500);
 
 /// Options that are for the façade, whatever the registry speaks, and not for its backend.
@@ -44,6 +46,7 @@ impl Place {
             PERIPLUS => (url.flag("tls")?, REGISTRY_PORT),
             "http" => (url.flag("tls")?, 80),
             "https" => (true, 443),
+            #[cfg(feature = "consul")]
             scheme if scheme == CONSUL.0 => (url.flag("tls")?, CONSUL.1),
             scheme => return Err(ConnectError::Scheme { scheme: scheme.to_owned() }),
         };
@@ -78,6 +81,7 @@ impl Place {
         let mut seed = [0; 32];
         runtime.entropy(&mut seed);
         let now = runtime.now();
+        #[cfg(feature = "consul")]
         if url.scheme == CONSUL.0 {
             check_keys(&url, ConsulOptions::KEYS)?;
             let options = ConsulOptions::from_url(&url)?;
@@ -108,7 +112,7 @@ fn primed<M: Backend + 'static>(
     if let Some(bytes) = cache
         && let Err(error) = restore(&mut machine, &bytes, now)
     {
-        warn!(target: "periplus", %error, "what was known before is not used");
+        report_unused_cache(&error);
     }
     Box::new(machine)
 }
