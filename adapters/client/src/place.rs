@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use periplus_core::Instant;
 #[cfg(feature = "consul")]
 use periplus_core::backend::consul::{Consul, ConsulOptions};
+#[cfg(feature = "etcd")]
+use periplus_core::backend::etcd::{Etcd, EtcdOptions};
 use periplus_core::backend::native::Native;
 use periplus_core::client::subscription::CacheError;
 use periplus_core::client::url::{PERIPLUS, RegistryUrl, UrlError};
@@ -22,6 +24,10 @@ const CALLER: &str = "periplus-caller";
 /// The scheme of a Consul agent, and the port that it listens on unless it is told otherwise.
 #[cfg(feature = "consul")]
 const CONSUL: (&str, u16) = ("consul", 8500);
+
+/// The scheme of an etcd, and the port that it serves clients on unless it is told otherwise.
+#[cfg(feature = "etcd")]
+const ETCD: (&str, u16) = ("etcd", 2379);
 
 /// Options that are for the façade, whatever the registry speaks, and not for its backend.
 const COMMON: [&str; 6] = ["ns", "ttl", "tls", "ca_file", "cert_file", "key_file"];
@@ -48,6 +54,8 @@ impl Place {
             "https" => (true, 443),
             #[cfg(feature = "consul")]
             scheme if scheme == CONSUL.0 => (url.flag("tls")?, CONSUL.1),
+            #[cfg(feature = "etcd")]
+            scheme if scheme == ETCD.0 => (url.flag("tls")?, ETCD.1),
             scheme => return Err(ConnectError::Scheme { scheme: scheme.to_owned() }),
         };
         let files = tls_files(&url)?;
@@ -87,6 +95,15 @@ impl Place {
             let options = ConsulOptions::from_url(&url)?;
             return Ok(primed(Consul::new(config, options, seed, now), Consul::restore, cache, now));
         }
+        #[cfg(feature = "etcd")]
+        if url.scheme == ETCD.0 {
+            check_keys(&url, &[EtcdOptions::KEYS, &["password"]].concat())?;
+            let mut options = EtcdOptions::from_url(&url)?;
+            if let Some(password) = url.value("password") {
+                options = options.with_password(password);
+            }
+            return Ok(primed(Etcd::new(config, options, seed, now), Etcd::restore, cache, now));
+        }
         check_keys(&url, &["caller"])?;
         Ok(primed(Native::new(config, seed, now), Native::restore, cache, now))
     }
@@ -99,7 +116,13 @@ fn is_own(url: &RegistryUrl) -> bool {
 
 /// Sees to it that there are no options but the backend's. The error names those that are for the façade too.
 fn check_keys(url: &RegistryUrl, own: &[&str]) -> Result<(), UrlError> {
-    url.check_keys(&own.iter().chain(&COMMON).copied().collect::<Vec<_>>())
+    let mut known: Vec<&str> = own.iter().filter(|key| !COMMON.contains(key)).chain(&COMMON).copied().collect();
+    for (secret, variable, file) in secrets::SECRETS {
+        if own.contains(&secret) {
+            known.extend([variable, file]);
+        }
+    }
+    url.check_keys(&known)
 }
 
 /// A machine that knows what was known before.

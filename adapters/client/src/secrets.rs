@@ -3,7 +3,7 @@
 use periplus_core::client::url::RegistryUrl;
 
 /// What may be secret, and the two options that name a place where it is.
-const SECRETS: [(&str, &str, &str); 2] =
+pub(crate) const SECRETS: [(&str, &str, &str); 2] =
     [("token", "token_env", "token_file"), ("password", "password_env", "password_file")];
 
 /// The longest secret that is read, in bytes.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use periplus_core::client::url::RegistryUrl;
-use periplus_core::http::origin::is_loopback;
+use periplus_core::http::origin::is_own;
 
 use super::exit::Usage;
 use crate::client::address::Address;
@@ -65,10 +65,10 @@ impl Place {
 
     /// Whether it is on this machine, as far as the text says.
     #[must_use]
-    pub fn is_loopback(&self) -> bool {
+    pub fn is_own(&self) -> bool {
         match self {
-            Self::Own(address) => address.is_loopback(),
-            Self::Foreign { url, .. } => url.hosts.iter().any(|place| is_loopback(place.host.as_ref())),
+            Self::Own(address) => address.is_own(),
+            Self::Foreign { url, .. } => url.hosts.iter().any(|place| is_own(place.host.as_ref())),
             Self::Wrong(_) => false,
         }
     }
@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn a_registry_of_others_keeps_its_options_to_itself() {
         let place = place("consul://127.0.0.1?token=secret&dc=x");
-        assert!(place.is_foreign() && place.is_loopback());
+        assert!(place.is_foreign() && place.is_own());
         assert_eq!(place.to_string(), "consul://127.0.0.1");
         assert!(!format!("{place:?}").contains("secret"));
         assert_eq!(place.address().unwrap(), "consul://127.0.0.1?token=secret&dc=x");
