@@ -31,7 +31,7 @@ fn speaks(store: &mut dyn Store) {
     let mut watch = start(&["watch", "web", "--json", "--registry", &url]);
     let first = watch.json_that("what is there", |line| line["snapshot"].is_array());
     assert_eq!(first["snapshot"], json!([shown]));
-    let program = ["run", "--service=web", "--id=b", "--check=none"];
+    let program = ["run", "--service=web", "--id=b"];
     let program = [&program[..], &endpoint[..], &["--registry", &url, "--", "sleep", "60"]].concat();
     let mut sidecar = start(&program);
     watch.json_that("the program's instance", |line| line["changes"][0]["put"]["id"] == "b");
