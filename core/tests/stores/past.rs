@@ -204,6 +204,7 @@ impl World {
 
     fn on_appeared(&mut self, key: &Key, cause: Cause, was_there: bool) {
         let before = self.past.owners.remove(key);
+        self.past.zombies.remove(key);
         let now = self.now;
         match cause {
             Cause::Request { of, late } => {

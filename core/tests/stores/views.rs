@@ -70,10 +70,11 @@ fn fits(held: &Set, truth: &Set, more: bool) -> bool {
     if more { truth.iter().all(|(id, instance)| held.get(id) == Some(instance)) } else { held == truth }
 }
 
-/// Whether each instance is as it was before or after.
-fn lies_between(held: &Set, before: &Set, after: &Set) -> bool {
-    let ids: BTreeSet<_> = before.keys().chain(after.keys()).chain(held.keys()).collect();
-    ids.into_iter().all(|id| held.get(id) == before.get(id) || held.get(id) == after.get(id))
+/// Whether each instance is as it was before or after, and there is nothing else unless `more` is allowed.
+fn lies_between(held: &Set, before: &Set, after: &Set, more: bool) -> bool {
+    let ids: BTreeSet<_> = before.keys().chain(after.keys()).chain(held.keys().filter(|_| !more)).collect();
+    let held = |id: &InstanceId| held.get(id);
+    ids.into_iter().all(|id| held(id) == before.get(id) || held(id) == after.get(id))
 }
 
 impl World {
@@ -211,10 +212,11 @@ impl World {
         if sub.provenance == Provenance::Unconfirmed {
             return true;
         }
-        // Whoever looks late may have missed that it was said to be unconfirmed.
-        let forgot = self.past.forgot.filter(|_| sub.pace > 0).map(|at| at + 15 * MINUTE);
         let client = &self.clients[at];
         let kept = 2 * self.kind.laws.warm_up.as_micros() as u64 + 12 * SECOND;
+        // Whoever looks late, or came later than it, may have missed that it was said to be unconfirmed.
+        let late = sub.pace > 0 || sub.since.is_some_and(|since| since + kept > self.now);
+        let forgot = self.past.forgot.filter(|_| late).map(|at| at + 15 * MINUTE);
         let odd = |came: u64| client.odd_clock >= came || client.clock.is_frozen() || client.resume_at >= came;
         let came = sub.came.is_some_and(|came| odd(came) || came + kept > self.now);
         came || forgot.is_some_and(|until| until > self.now)
@@ -231,12 +233,17 @@ impl World {
             let fit = around.iter().any(|&(from, to)| {
                 let fit = |service: &ServiceName| {
                     let (before, after) = (self.past.at(service, from), self.past.at(service, to));
-                    if from == to { fits(&sub.of(service), &after, more) } else { lies_between(&sub.of(service), &before, &after) }
+                    if from == to {
+                        fits(&sub.of(service), &after, more)
+                    } else {
+                        lies_between(&sub.of(service), &before, &after, more)
+                    }
                 };
                 known.iter().all(fit)
             });
             if !fit {
-                let at_revision = |&(_, to): &(u64, u64)| known.iter().map(|name| (name, self.past.at(name, to))).collect();
+                let at_revision =
+                    |&(_, to): &(u64, u64)| known.iter().map(|name| (name, self.past.at(name, to))).collect();
                 let truth: Vec<Vec<_>> = around.iter().map(at_revision).collect();
                 let (provenance, copy) = (sub.provenance, &sub.copy);
                 let what = format!("c{at}: {id:?} at {cursor} ({provenance:?}) has {copy:?}, the store had {truth:?}");
@@ -247,7 +254,8 @@ impl World {
         for service in known {
             let held = sub.of(&service);
             let floor = sub.floors.get(&service).copied().unwrap_or(0);
-            let found = self.past.since(&service, floor).find(|(_, truth)| fits(&held, truth, more)).map(|(step, _)| step);
+            let found =
+                self.past.since(&service, floor).find(|(_, truth)| fits(&held, truth, more)).map(|(step, _)| step);
             match found {
                 Some(step) => drop(sub.floors.insert(service, step)),
                 None => {
