@@ -215,7 +215,8 @@ impl World {
         let client = &self.clients[at];
         let kept = 2 * self.kind.laws.warm_up.as_micros() as u64 + 12 * SECOND;
         // Whoever looks late, or came later than it, may have missed that it was said to be unconfirmed.
-        let late = sub.pace > 0 || sub.since.is_some_and(|since| since + kept > self.now);
+        let woke = client.resume_at + kept > self.now;
+        let late = sub.pace > 0 || woke || sub.since.is_some_and(|since| since + kept > self.now);
         let forgot = self.past.forgot.filter(|_| late).map(|at| at + 15 * MINUTE);
         let odd = |came: u64| client.odd_clock >= came || client.clock.is_frozen() || client.resume_at >= came;
         let came = sub.came.is_some_and(|came| odd(came) || came + kept > self.now);
