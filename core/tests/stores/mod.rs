@@ -28,6 +28,7 @@ pub mod native;
 pub mod past;
 pub mod plan;
 pub mod process;
+pub mod scenarios;
 pub mod store;
 pub mod tally;
 pub mod views;
