@@ -142,6 +142,26 @@ faults! {
     ConsulUnknownIgnored,
     /// What a Consul without its memory does not list is taken for gone.
     ConsulLossBelieved,
+    /// etcd: a registration that is made again takes the key from whoever has it.
+    EtcdTakesBack,
+    /// etcd: a holder does not watch its own key.
+    EtcdKeyUnwatched,
+    /// etcd: a watch that is canceled because its past is gone is taken for quiet.
+    EtcdCompactionIgnored,
+    /// etcd: a watch is resumed one revision too late.
+    EtcdResumeOffByOne,
+    /// etcd: what another service has under a key that may be ours is taken for ours.
+    EtcdNameIgnored,
+    /// etcd: the cover of a registration counts from when its key was written, not from when its lease was.
+    EtcdCoverFromWrite,
+    /// etcd: the answer to a request for progress is taken for the place up to which everything was told.
+    EtcdProgressBelieved,
+    /// etcd: nobody looks whether the revision goes back.
+    EtcdRegressUnseen,
+    /// etcd: a lease that is gone counts as renewed.
+    EtcdGoneRenewed,
+    /// etcd: a deregistration deletes the key and leaves the lease, under which a late write brings it back.
+    EtcdLeaseLeft,
 }
 
 /// Which bugs are planted.
