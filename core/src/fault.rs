@@ -125,6 +125,23 @@ faults! {
     PutConfirmsNothing,
     /// An older snapshot of an epoch that was left is taken.
     EpochsForgotten,
+    // Of clients of Consul.
+    /// An index that has gone back is waited from.
+    ConsulIndexKept,
+    /// The TTL check is not passed after a registration.
+    ConsulNotPassed,
+    /// A list that is empty for want of rights is taken for empty.
+    ConsulFilteredEmpties,
+    /// A datacenter that does not answer has nothing.
+    ConsulDatacenterEmpties,
+    /// Endpoints of one scheme have one key.
+    ConsulSchemesCollide,
+    /// A registration is renewed at an agent that does not hold it.
+    ConsulRenewsElsewhere,
+    /// A check that the agent does not know is taken for renewed.
+    ConsulUnknownIgnored,
+    /// What a Consul without its memory does not list is taken for gone.
+    ConsulLossBelieved,
     /// etcd: a registration that is made again takes the key from whoever has it.
     EtcdTakesBack,
     /// etcd: a holder does not watch its own key.
