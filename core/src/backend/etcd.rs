@@ -190,8 +190,9 @@ impl Protocol for Wire {
     }
 
     fn follow(machine: &mut Etcd, now: Instant) {
-        machine.knock(now);
         machine.follow(now);
+        // Only now it is known whether there is anything to be let in for.
+        machine.knock(now);
     }
 
     fn on_time(machine: &mut Etcd, now: Instant) {

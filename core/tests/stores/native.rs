@@ -41,7 +41,9 @@ fn config() -> Config {
 }
 
 fn fresh(seed: [u8; 32], boot: u8, now: Instant) -> Server {
-    Server::new(config(), seed, Epoch(format!("e{boot}").into()), now)
+    // The first has nothing to forget.
+    let warm_up = if boot == 0 { Duration::ZERO } else { config().warm_up };
+    Server::new(Config { warm_up, ..config() }, seed, Epoch(format!("e{boot}").into()), now)
 }
 
 impl Store for NativeStore {

@@ -66,7 +66,7 @@ pub struct Past {
     pub owners: BTreeMap<Key, Process>,
     /// How often each key was asked for by a program.
     pub explicit: BTreeMap<Key, u64>,
-    takeovers: BTreeMap<Key, u64>,
+    takeovers: BTreeMap<(u32, Key), u64>,
     /// Taken out, and confirmed.
     pub finished: BTreeSet<(usize, u32, Key)>,
     /// Whose id another took.
@@ -204,6 +204,7 @@ impl World {
 
     fn on_appeared(&mut self, key: &Key, cause: Cause, was_there: bool) {
         let before = self.past.owners.remove(key);
+        self.past.zombies.remove(key);
         let now = self.now;
         match cause {
             Cause::Request { of, late } => {
@@ -250,7 +251,7 @@ impl World {
         if self.links[loser.0].iter().any(|link| link.trouble > now) {
             self.mark("a holder was superseded while it could not be told");
         }
-        let count = self.past.takeovers.entry(key.clone()).or_default();
+        let count = self.past.takeovers.entry((self.past.life, key.clone())).or_default();
         *count += 1;
         let (count, asked) = (*count, self.past.explicit.get(key).copied().unwrap_or(0));
         self.demand("R7", count <= asked || !self.kind.laws.fences, || {

@@ -70,10 +70,11 @@ fn fits(held: &Set, truth: &Set, more: bool) -> bool {
     if more { truth.iter().all(|(id, instance)| held.get(id) == Some(instance)) } else { held == truth }
 }
 
-/// Whether each instance is as it was before or after.
-fn lies_between(held: &Set, before: &Set, after: &Set) -> bool {
-    let ids: BTreeSet<_> = before.keys().chain(after.keys()).chain(held.keys()).collect();
-    ids.into_iter().all(|id| held.get(id) == before.get(id) || held.get(id) == after.get(id))
+/// Whether each instance is as it was before or after, and there is nothing else unless `more` is allowed.
+fn lies_between(held: &Set, before: &Set, after: &Set, more: bool) -> bool {
+    let ids: BTreeSet<_> = before.keys().chain(after.keys()).chain(held.keys().filter(|_| !more)).collect();
+    let held = |id: &InstanceId| held.get(id);
+    ids.into_iter().all(|id| held(id) == before.get(id) || held(id) == after.get(id))
 }
 
 impl World {
@@ -211,10 +212,12 @@ impl World {
         if sub.provenance == Provenance::Unconfirmed {
             return true;
         }
-        // Whoever looks late may have missed that it was said to be unconfirmed.
-        let forgot = self.past.forgot.filter(|_| sub.pace > 0).map(|at| at + 15 * MINUTE);
         let client = &self.clients[at];
         let kept = 2 * self.kind.laws.warm_up.as_micros() as u64 + 12 * SECOND;
+        // Whoever looks late, or came later than it, may have missed that it was said to be unconfirmed.
+        let woke = client.resume_at + kept > self.now;
+        let late = sub.pace > 0 || woke || sub.since.is_some_and(|since| since + kept > self.now);
+        let forgot = self.past.forgot.filter(|_| late).map(|at| at + 15 * MINUTE);
         let odd = |came: u64| client.odd_clock >= came || client.clock.is_frozen() || client.resume_at >= came;
         let came = sub.came.is_some_and(|came| odd(came) || came + kept > self.now);
         came || forgot.is_some_and(|until| until > self.now)
@@ -234,7 +237,7 @@ impl World {
                     if from == to {
                         fits(&sub.of(service), &after, more)
                     } else {
-                        lies_between(&sub.of(service), &before, &after)
+                        lies_between(&sub.of(service), &before, &after, more)
                     }
                 };
                 known.iter().all(fit)

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use periplus_core::client::{Channel, ClientEvent, Provenance};
+use periplus_core::client::{ClientEvent, Provenance};
 use periplus_tokio::{Client, Listing, Watcher};
 
 use super::exit::Refused;
@@ -25,7 +25,7 @@ pub(super) async fn first(client: &Client, mut watcher: Watcher) -> anyhow::Resu
                     Provenance::Unknown | Provenance::Stale { .. } => {}
                 },
                 event = events.next() => match event {
-                    Some(ClientEvent::Disconnected { channel: Channel::Watch, origin, reason, retry_in }) => {
+                    Some(ClientEvent::Disconnected { origin, reason, retry_in, .. }) => {
                         // The last host has failed too if the next attempt is not at once.
                         if retry_in > Duration::ZERO {
                             return Err(unreachable(&origin, &reason).into());
