@@ -7,6 +7,7 @@ use periplus_tokio::{Client, Listing, Watcher};
 
 use super::exit::Refused;
 use super::output;
+use super::place::Place;
 use crate::client::CALL_TIMEOUT;
 use crate::client::error::CallError;
 
@@ -14,7 +15,7 @@ use crate::client::error::CallError;
 ///
 /// # Errors
 /// If it cannot be reached, refuses, or says nothing.
-pub(super) async fn first(client: &Client, mut watcher: Watcher) -> anyhow::Result<Listing> {
+pub(super) async fn first(place: &Place, client: &Client, mut watcher: Watcher) -> anyhow::Result<Listing> {
     let mut events = client.events();
     let listing = async {
         loop {
@@ -36,14 +37,14 @@ pub(super) async fn first(client: &Client, mut watcher: Watcher) -> anyhow::Resu
                         output::note(format_args!("skipped an entry that is no instance: {problem}"));
                     }
                     Some(_) => {}
-                    None => return Err(unreachable("named", "the client is closed").into()),
+                    None => return Err(unreachable(&place.to_string(), "the client is closed").into()),
                 },
             }
         }
     };
     let listing = tokio::time::timeout(CALL_TIMEOUT, listing).await;
     let listing: anyhow::Result<Listing> =
-        listing.unwrap_or_else(|_| Err(unreachable("named", "no answer in time").into()));
+        listing.unwrap_or_else(|_| Err(unreachable(&place.to_string(), "no answer in time").into()));
     client.clone().close().await;
     let listing = listing?;
     output::note_warming(listing.provenance == Provenance::Unconfirmed);
