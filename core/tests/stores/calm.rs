@@ -166,7 +166,8 @@ impl World {
             let Some(_) = client.machine.as_ref().filter(|_| self.violation.is_none()) else { continue };
             let regs = client.regs.iter().filter(|reg| !reg.is_over());
             let renewals: u64 = regs.map(|reg| 2 * 60 * 3 / client.wants[reg.want].ttl.as_secs().max(1) + 4).sum();
-            let most = renewals * self.kind.laws.renewals + (client.subs.len() as u64 + 1) * (2 * self.kind.laws.polls + 2);
+            let most =
+                renewals * self.kind.laws.renewals + (client.subs.len() as u64 + 1) * (2 * self.kind.laws.polls + 2);
             let sent = client.quiet_requests;
             self.demand("C6", sent <= most, || {
                 format!("c{at} sent {sent} requests in two minutes in which nothing happened, {most} would do")

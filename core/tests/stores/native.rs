@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use periplus_core::http::Request;
 use periplus_core::{
-    Caller, Config, Epoch, Instance, InstanceLimits, Instant, Key, Namespace, Register, Registry,
-    ServiceInstance, WallTime,
+    Caller, Config, Epoch, Instance, InstanceLimits, Instant, Key, Namespace, Register, Registry, ServiceInstance,
+    WallTime,
 };
 
 use super::server::{self, Server};

@@ -72,40 +72,126 @@ pub struct Act {
 #[derive(Clone, Debug)]
 pub enum What {
     /// A condition of the link between a client and an address of the store, or all of them.
-    Link { client: usize, endpoint: Option<usize>, condition: Condition, lasts: u64 },
+    Link {
+        client: usize,
+        endpoint: Option<usize>,
+        condition: Condition,
+        lasts: u64,
+    },
     /// The same of many clients at once.
-    Links { clients: Vec<usize>, condition: Condition, lasts: u64 },
+    Links {
+        clients: Vec<usize>,
+        condition: Condition,
+        lasts: u64,
+    },
     /// Connections break in the middle of what is said next.
-    Cut { client: usize },
+    Cut {
+        client: usize,
+    },
     /// Connections break at once.
-    Reset { client: usize },
+    Reset {
+        client: usize,
+    },
     /// Answers that are held end.
-    EndHeld { client: usize },
-    Crash { client: usize, down: u64 },
-    Close { client: usize, down: u64 },
-    Suspend { clients: Vec<usize>, lasts: u64 },
-    Jump { client: usize, by: i64 },
-    Freeze { client: usize, lasts: u64 },
-    Spurious { client: usize },
-    Online { client: usize },
-    Update { client: usize, hold: usize, look: u64 },
-    Storm { client: usize, hold: usize, times: u64 },
-    Deregister { client: usize, hold: usize },
-    Register { client: usize, hold: usize },
-    RegisterTwice { client: usize, hold: usize, look: u64 },
-    Race { client: usize, hold: usize, again: bool },
-    Watch { client: usize, what: usize, pace: u64 },
-    Unwatch { client: usize, nth: usize },
-    WatchChurn { client: usize, what: usize, times: u64 },
-    Collide { client: usize, other: usize, hold: usize },
+    EndHeld {
+        client: usize,
+    },
+    Crash {
+        client: usize,
+        down: u64,
+    },
+    Close {
+        client: usize,
+        down: u64,
+    },
+    Suspend {
+        clients: Vec<usize>,
+        lasts: u64,
+    },
+    Jump {
+        client: usize,
+        by: i64,
+    },
+    Freeze {
+        client: usize,
+        lasts: u64,
+    },
+    Spurious {
+        client: usize,
+    },
+    Online {
+        client: usize,
+    },
+    Update {
+        client: usize,
+        hold: usize,
+        look: u64,
+    },
+    Storm {
+        client: usize,
+        hold: usize,
+        times: u64,
+    },
+    Deregister {
+        client: usize,
+        hold: usize,
+    },
+    Register {
+        client: usize,
+        hold: usize,
+    },
+    RegisterTwice {
+        client: usize,
+        hold: usize,
+        look: u64,
+    },
+    Race {
+        client: usize,
+        hold: usize,
+        again: bool,
+    },
+    Watch {
+        client: usize,
+        what: usize,
+        pace: u64,
+    },
+    Unwatch {
+        client: usize,
+        nth: usize,
+    },
+    WatchChurn {
+        client: usize,
+        what: usize,
+        times: u64,
+    },
+    Collide {
+        client: usize,
+        other: usize,
+        hold: usize,
+    },
     /// The store cannot be reached; and what becomes of it meanwhile.
-    Down { lasts: u64, silent: bool, comes_back: Return },
+    Down {
+        lasts: u64,
+        silent: bool,
+        comes_back: Return,
+    },
     Compact,
     /// The nth of what is visible.
-    Revoke { nth: usize },
-    Remove { nth: usize },
-    ForeignPut { service: usize, nth: u64, look: u64 },
-    Garbage { service: usize, nth: u64 },
+    Revoke {
+        nth: usize,
+    },
+    Remove {
+        nth: usize,
+    },
+    ForeignPut {
+        service: usize,
+        nth: u64,
+        look: u64,
+    },
+    Garbage {
+        service: usize,
+        nth: u64,
+    },
 }
 
 /// How a store comes back.
@@ -169,7 +255,11 @@ impl fmt::Display for Act {
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (seed, drift, endpoints) = (self.seed, self.drift, self.endpoints);
-        writeln!(f, "seed {seed}; the store drifts {drift} and has {endpoints} addresses; calm from {}s on", self.calm / SECOND)?;
+        writeln!(
+            f,
+            "seed {seed}; the store drifts {drift} and has {endpoints} addresses; calm from {}s on",
+            self.calm / SECOND
+        )?;
         for (at, client) in self.clients.iter().enumerate().filter(|(_, client)| client.present) {
             writeln!(f, "c{at}: {client:?}")?;
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use periplus_core::http::{Head, Request};
-use periplus_core::{Instant, InstanceId, Namespace, ServiceInstance, ServiceName};
+use periplus_core::{InstanceId, Instant, Namespace, ServiceInstance, ServiceName};
 
 /// Names a request within the world.
 pub type ExchangeId = u64;

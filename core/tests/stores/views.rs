@@ -231,12 +231,17 @@ impl World {
             let fit = around.iter().any(|&(from, to)| {
                 let fit = |service: &ServiceName| {
                     let (before, after) = (self.past.at(service, from), self.past.at(service, to));
-                    if from == to { fits(&sub.of(service), &after, more) } else { lies_between(&sub.of(service), &before, &after) }
+                    if from == to {
+                        fits(&sub.of(service), &after, more)
+                    } else {
+                        lies_between(&sub.of(service), &before, &after)
+                    }
                 };
                 known.iter().all(fit)
             });
             if !fit {
-                let at_revision = |&(_, to): &(u64, u64)| known.iter().map(|name| (name, self.past.at(name, to))).collect();
+                let at_revision =
+                    |&(_, to): &(u64, u64)| known.iter().map(|name| (name, self.past.at(name, to))).collect();
                 let truth: Vec<Vec<_>> = around.iter().map(at_revision).collect();
                 let (provenance, copy) = (sub.provenance, &sub.copy);
                 let what = format!("c{at}: {id:?} at {cursor} ({provenance:?}) has {copy:?}, the store had {truth:?}");
@@ -247,7 +252,8 @@ impl World {
         for service in known {
             let held = sub.of(&service);
             let floor = sub.floors.get(&service).copied().unwrap_or(0);
-            let found = self.past.since(&service, floor).find(|(_, truth)| fits(&held, truth, more)).map(|(step, _)| step);
+            let found =
+                self.past.since(&service, floor).find(|(_, truth)| fits(&held, truth, more)).map(|(step, _)| step);
             match found {
                 Some(step) => drop(sub.floors.insert(service, step)),
                 None => {

@@ -212,7 +212,8 @@ impl World {
                 Condition::Throttle(seconds) => {
                     let mut head = Head::new(429);
                     head.headers.push(("retry-after".into(), seconds.to_string().into()));
-                    let body = b"Your IP is issuing too many concurrent connections, please rate limit your calls".to_vec();
+                    let body =
+                        b"Your IP is issuing too many concurrent connections, please rate limit your calls".to_vec();
                     self.mark("a client was told to come back later");
                     return Some(Answer { head, body });
                 }
@@ -408,7 +409,8 @@ impl World {
 
     /// All connections of the store break; whoever was connected learns it, unless packets just vanish.
     pub fn break_all(&mut self, silent: bool) {
-        let held: Vec<ExchangeId> = self.exchanges.iter().filter(|(_, it)| it.held).map(|(number, _)| *number).collect();
+        let held: Vec<ExchangeId> =
+            self.exchanges.iter().filter(|(_, it)| it.held).map(|(number, _)| *number).collect();
         for number in held {
             if silent {
                 self.let_go(number);

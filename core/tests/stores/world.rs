@@ -40,21 +40,45 @@ pub enum Event {
     Act(usize),
     Start(usize),
     /// A client's timer rings.
-    Wake { client: usize, life: u32 },
+    Wake {
+        client: usize,
+        life: u32,
+    },
     StoreWake,
     /// A request arrives.
-    Arrive { exchange: ExchangeId, request: Rc<Request>, endpoint: usize, boot: u32, of: (usize, u32), echo: bool },
+    Arrive {
+        exchange: ExchangeId,
+        request: Rc<Request>,
+        endpoint: usize,
+        boot: u32,
+        of: (usize, u32),
+        echo: bool,
+    },
     /// Something of an answer arrives.
     Deliver(ExchangeId),
     /// The store learns that nobody waits for an answer any more.
     Gone(ExchangeId),
     /// Somebody looks at a subscription.
-    Look { client: usize, life: u32, subscription: u64 },
-    Resume { client: usize },
-    Thaw { client: usize },
-    Quit { client: usize, life: u32, down: u64 },
+    Look {
+        client: usize,
+        life: u32,
+        subscription: u64,
+    },
+    Resume {
+        client: usize,
+    },
+    Thaw {
+        client: usize,
+    },
+    Quit {
+        client: usize,
+        life: u32,
+        down: u64,
+    },
     /// The store can be reached again.
-    Up { outage: u32 },
+    Up {
+        outage: u32,
+    },
     Calm,
     CheckCalm,
     CheckQuiet,
