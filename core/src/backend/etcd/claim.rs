@@ -141,7 +141,7 @@ impl Claim {
         self.decided = None;
         self.written = written.map(|at| (at, lease));
         self.hidden = written.is_none();
-        self.since = self.since.max(Some(revision));
+        self.since = Some(revision);
     }
 }
 

@@ -3,7 +3,7 @@
 use core::fmt::Write as _;
 use core::time::Duration;
 
-use smol_str::{SmolStr, SmolStrBuilder};
+use smol_str::SmolStrBuilder;
 
 use super::message::Header;
 use crate::set::{Cursor, Epoch, Revision};
@@ -38,7 +38,7 @@ pub(super) struct Floor {
 impl Floor {
     /// Whether an answer is of another cluster, or of an older term.
     pub(super) const fn is_other(&self, header: &Header) -> bool {
-        header.cluster_id != self.id || header.raft_term < self.term
+        self.id != 0 && (header.cluster_id != self.id || header.raft_term < self.term)
     }
 }
 
@@ -50,8 +50,8 @@ impl Cluster {
 
     /// An answer has come that says what was true when it was asked for. Whether a new epoch begins with it.
     pub(super) fn heard(&mut self, header: &Header, floor: Floor, warm_up: Duration, now: Instant) -> bool {
-        let first = self.id == 0 && self.revision == 0;
-        let lost = !first && (floor.is_other(header) || header.revision < floor.revision);
+        let first = self.id == 0;
+        let lost = floor.is_other(header) || header.revision < floor.revision;
         if first || lost {
             let turn = self.turn + u32::from(lost);
             let warm = lost.then(|| now.saturating_add(warm_up));
@@ -60,6 +60,13 @@ impl Cluster {
         self.revision = self.revision.max(header.revision);
         self.term = self.term.max(header.raft_term);
         lost
+    }
+
+    /// Which cluster it is, if that was not known.
+    pub(super) fn meet(&mut self, header: &Header) {
+        if self.id == 0 {
+            (self.id, self.term) = (header.cluster_id, header.raft_term);
+        }
     }
 
     /// Something was seen at this revision.
@@ -78,7 +85,7 @@ impl Cluster {
             0 => write!(text, "{}", self.id),
             turn => write!(text, "{}.{turn}", self.id),
         };
-        Epoch(SmolStr::from(text.finish()))
+        Epoch(text.finish())
     }
 
     /// Whether what is not listed proves nothing.

@@ -318,6 +318,7 @@ impl Etcd {
             self.break_off(id, Fall::Bad(None), "another history than before", now);
             return false;
         }
+        self.wire.cluster.meet(&watched.header);
         let old = mem::replace(&mut self.wire.streams.open, self.wire.streams.opening.take());
         if let Some(old) = old {
             self.calls.cancel(old.call);
