@@ -216,16 +216,7 @@ impl Catalog {
         let hash = self.hash_of(listed.instance.id_bytes());
         self.bytes += listed.size();
         let entry = Entry { listed: Some(listed.clone()), service, hash, tag: u32::MAX, revision: why.revision };
-        let at = match self.free_entries.pop() {
-            Some(at) => {
-                self.entries[at as usize] = entry;
-                at
-            }
-            None => {
-                self.entries.push(entry);
-                u32::try_from(self.entries.len() - 1).expect("the limits keep instances below 2^32")
-            }
-        };
+        let at = put(&mut self.entries, &mut self.free_entries, entry);
         let slot = &mut self.services[service as usize];
         slot.by_status[listed.instance.status() as usize] += 1;
         let usage = &mut self.usage[slot.namespace as usize].usage;
@@ -325,16 +316,7 @@ impl Catalog {
             watchers: Vec::new(),
             told: None,
         };
-        let at = match self.free_services.pop() {
-            Some(at) => {
-                self.services[at as usize] = service;
-                at
-            }
-            None => {
-                self.services.push(service);
-                u32::try_from(self.services.len() - 1).expect("the limits keep services below 2^32")
-            }
-        };
+        let at = put(&mut self.services, &mut self.free_services, service);
         let hash = service_hash(&self.hash, &key.namespace, key.service.as_bytes());
         let (services, state) = (&self.services, &self.hash);
         self.index.insert_unique(hash, at, |&at| {
@@ -350,16 +332,7 @@ impl Catalog {
             return at;
         }
         let place = NamespacePlace { usage: NamespaceUsage::default(), places: 0 };
-        let at = match self.free_usage.pop() {
-            Some(at) => {
-                self.usage[at as usize] = place;
-                at
-            }
-            None => {
-                self.usage.push(place);
-                u32::try_from(self.usage.len() - 1).expect("the limits keep namespaces below 2^32")
-            }
-        };
+        let at = put(&mut self.usage, &mut self.free_usage, place);
         self.namespaces.insert(namespace.clone(), at);
         at
     }
@@ -499,6 +472,16 @@ impl Catalog {
             service.last = self.log.push(entry);
         }
     }
+}
+
+/// Puts something into a free slot, or into a new one, and says which.
+fn put<T>(slots: &mut Vec<T>, free: &mut Vec<u32>, value: T) -> u32 {
+    if let Some(at) = free.pop() {
+        slots[at as usize] = value;
+        return at;
+    }
+    slots.push(value);
+    u32::try_from(slots.len() - 1).expect("the limits keep everything below 2^32")
 }
 
 /// The hash table takes some bits of a hash from the top and some from the bottom; half a hash is kept.

@@ -36,7 +36,7 @@ use smol_str::SmolStr;
 
 use crate::catalog::Selector;
 use crate::http::{Failure, Head, Input, RequestId, Transmit};
-use crate::instance::{InstanceError, Patch, ServiceInstance};
+use crate::instance::{InstanceError, InstanceLimits, Patch, ServiceInstance};
 use crate::name::{InstanceId, Key, Namespace, ServiceName};
 use crate::packed::Instance;
 use crate::protocol::Problem;
@@ -44,7 +44,7 @@ use crate::registry::Outcome;
 use crate::set::{Change, Cursor};
 use crate::time::Instant;
 
-pub use advertise::{AdvertiseError, check_advertised, is_own};
+pub use advertise::{AdvertiseError, check_advertised};
 pub use backoff::Backoff;
 pub use config::{ClientConfig, ClientLimits};
 pub use machine::Machine;
@@ -179,6 +179,11 @@ pub struct RegistrationId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SubscriptionId(pub u64);
 
+/// The shortest ttl that is taken.
+const SHORTEST_TTL: Duration = Duration::from_millis(1);
+/// The longest one.
+const LONGEST_TTL: Duration = Duration::from_secs(24 * 3600);
+
 /// What is to be registered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Registration {
@@ -201,6 +206,15 @@ impl Registration {
     #[must_use]
     pub fn key(&self) -> Key {
         Key { namespace: self.namespace.clone(), service: self.instance.name.clone(), id: self.instance.id.clone() }
+    }
+
+    /// Checks what can be checked before a registry is asked.
+    pub(crate) fn check(&self, limits: &InstanceLimits) -> Result<(), CommandError> {
+        Instance::new(&self.instance, limits)?;
+        match self.ttl.filter(|ttl| *ttl < SHORTEST_TTL || *ttl > LONGEST_TTL) {
+            Some(given) => Err(CommandError::Ttl { given }),
+            None => Ok(()),
+        }
     }
 }
 

@@ -53,6 +53,8 @@ faults! {
     EndedOperationForgotten,
     /// A holder takes an id back from whoever superseded it.
     ReclaimTakesBack,
+    /// A holder that was superseded before it heard of its registration is told to send another one.
+    SupersededUntold,
     /// Generations do not rise.
     GenerationStays,
     /// An overlay is forgotten when the instance registers again.

@@ -125,6 +125,6 @@ pub use log::{Listed, LogEntry};
 pub use name::{InstanceId, Key, NameError, Namespace, ServiceKey, ServiceName};
 pub use packed::Instance;
 pub use registry::{Incarnation, Operation, Outcome, Register, Registered, Registry};
-pub use rng::Seed;
+pub use rng::{Rng, Seed};
 pub use set::{Change, Cursor, Delta, Epoch, InstanceSet, Mutation, Revision, Snapshot};
 pub use time::{Instant, WallTime};

@@ -304,13 +304,13 @@ impl Registry {
         WallTime(self.anchor.1.0.saturating_add(u64::try_from(since).unwrap_or(u64::MAX)))
     }
 
-    /// Ends the lease of an entry and remembers the commands that ended with it.
-    fn end_lease(&mut self, entry: u32, how: LeaseError) {
+    /// Ends the lease of an entry and remembers the commands that ended with it; `superseded`: by another holder.
+    fn end_lease(&mut self, entry: u32, how: LeaseError, superseded: bool) {
         let lease = self.catalog.tag(entry);
         let terms = self.leases.terms(lease);
         let operation = Operation { incarnation: Incarnation(terms.incarnation()), sequence: terms.sequence };
         let namespace = &self.catalog.service_key(entry).namespace;
-        self.ended.record(names(namespace, &self.catalog.listed(entry).instance), operation);
+        self.ended.record(names(namespace, &self.catalog.listed(entry).instance), operation, superseded);
         if !self.held.is_empty() {
             self.held.remove(&lease);
         }
@@ -320,7 +320,7 @@ impl Registry {
     /// Ends the lease of an entry and takes the instance out.
     fn take_out(&mut self, entry: u32, how: LeaseError, cause: Cause, caller: Option<&Arc<Caller>>) {
         let subject = self.subject(entry);
-        self.end_lease(entry, how);
+        self.end_lease(entry, how, false);
         if let Some(overlay) = self.overlay_of_mut(entry) {
             overlay.base = None;
         }

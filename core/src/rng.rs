@@ -12,10 +12,12 @@ use crate::time::micros;
 pub type Seed = [u8; 32];
 
 /// A generator fit for secrets, the same sequence for the same seed on every platform.
-pub(crate) struct Rng(ChaCha12Rng);
+pub struct Rng(ChaCha12Rng);
 
 impl Rng {
-    pub(crate) fn new(seed: Seed) -> Self {
+    /// The generator of this seed.
+    #[must_use]
+    pub fn new(seed: Seed) -> Self {
         Self(ChaCha12Rng::from_seed(seed))
     }
 
@@ -28,7 +30,7 @@ impl Rng {
     }
 
     /// A time from zero up to this one, in whole microseconds.
-    pub(crate) fn time_below(&mut self, limit: Duration) -> Duration {
+    pub fn time_below(&mut self, limit: Duration) -> Duration {
         let product = u128::from(micros(limit)) * u128::from(self.next_u64());
         Duration::from_micros((product >> 64) as u64)
     }

@@ -10,12 +10,12 @@ use periplus_core::fault::Faults;
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 const GOLDEN: [u64; 6] = [
-    0xfb25_04a7_a0d3_ed1d,
-    0x57cc_137a_911e_5d4a,
-    0xed85_7c52_6ab3_8dea,
-    0xa817_d45c_a87a_20d3,
-    0x4837_cca5_3732_8ba0,
-    0xc9c6_09c4_4d2e_5f18,
+    0xd8d5_134c_5890_fd20,
+    0x7332_c3db_03fc_a9be,
+    0x7961_bdd2_1d70_6ee1,
+    0x7ba0_08d8_2ede_a309,
+    0x5fbf_ee0b_3bff_769e,
+    0xd846_4230_c03a_7cbe,
 ];
 
 fn ops(seed: u32) -> Vec<Op> {

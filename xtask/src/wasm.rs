@@ -23,7 +23,7 @@ pub(crate) fn run(arguments: &[String]) -> Result {
 /// that it loads, and `periplus.d.ts`. Returns the folder that they lie in.
 pub(crate) fn bundle(profile: &str) -> Result<PathBuf> {
     setup::ensure_rust_target(TARGET)?;
-    let mut build = shell::cargo("build --package periplus-wasm --features bindings --lib");
+    let mut build = shell::cargo("build --package periplus-wasm --no-default-features --features bindings --lib");
     build.args(["--target", TARGET, "--profile", profile]);
     shell::run(build)?;
     shell::run(shell::cargo("build --package xtask --features wasm --bin wasm-bundler"))?;

@@ -7,7 +7,9 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
 use periplus_core::client::{Counters, SubscriptionId};
-use periplus_core::{Instant, Key, NameError, Namespace, Registry, Selector, ServiceInstance, ServiceKey, ServiceName};
+#[cfg(feature = "memory")]
+use periplus_core::{Instant, Registry};
+use periplus_core::{Key, NameError, Namespace, Selector, ServiceInstance, ServiceKey, ServiceName};
 
 use crate::error::{UpdateError, WatchError};
 use crate::events::Events;
@@ -67,8 +69,7 @@ impl Client {
     }
 
     /// Takes out an instance that this client has registered, by its service and id, whoever holds the registration, and
-    /// waits until it is out. Bounded: a registry that cannot be reached is given up after a time, and the lease ends by
-    /// itself.
+    /// waits until it is out, as [`Registration::close`](crate::Registration::close) does: for 3 s at most.
     ///
     /// # Errors
     /// If this client has registered no such instance.
@@ -126,6 +127,7 @@ impl Client {
     /// test wants to happen. `None`: it is elsewhere.
     ///
     /// The registry is locked meanwhile: no client of it may be called from here.
+    #[cfg(feature = "memory")]
     pub fn with_registry<T>(&self, visit: impl FnOnce(&mut Registry, Instant) -> T) -> Option<T> {
         let house = self.handle.shared.house.as_ref()?;
         let mut hub = house.hub();

@@ -3,24 +3,36 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "memory")]
+use periplus_core::Epoch;
+#[cfg(feature = "memory")]
 use periplus_core::backend::memory::{Hub, Memory};
 use periplus_core::backend::native::Native;
-use periplus_core::client::url::{MEMORY, PERIPLUS, RegistryUrl, UrlError};
+#[cfg(feature = "memory")]
+use periplus_core::client::url::MEMORY;
+use periplus_core::client::url::{PERIPLUS, RegistryUrl, UrlError};
 use periplus_core::client::{BoxedBackend, ClientConfig};
 use periplus_core::http::origin::{REGISTRY_PORT, Scheme};
 use periplus_core::protocol::Span;
-use periplus_core::{Epoch, NameError, Namespace};
-use tracing::warn;
+use periplus_core::{NameError, Namespace};
 
 use crate::client::Client;
 use crate::driver::Driver;
+#[cfg(feature = "memory")]
 use crate::house::{Door, House};
+use crate::report::report_unused_cache;
 use crate::runtime::Runtime;
 use crate::settings::Settings;
 use crate::shared::{Clock, Handle, Shared};
 
 /// The header that says who calls.
 const CALLER: &str = "periplus-caller";
+
+/// What addresses there are.
+#[cfg(feature = "memory")]
+const SCHEMES: &str = "use periplus://HOST:PORT, or memory: for a registry in this process";
+#[cfg(not(feature = "memory"))]
+const SCHEMES: &str = "use periplus://HOST:PORT; memory: needs the feature memory";
 
 /// How a client is opened. What the address says as well, the address says last.
 #[derive(Clone, Debug)]
@@ -64,7 +76,7 @@ pub enum ConnectError {
     #[error(transparent)]
     Namespace(#[from] NameError),
     /// No client speaks this.
-    #[error("no client speaks `{scheme}`: use periplus://HOST:PORT, or memory: for a registry in this process")]
+    #[error("no client speaks `{scheme}`: {SCHEMES}")]
     Scheme {
         /// What the address says.
         scheme: String,
@@ -79,7 +91,7 @@ pub enum ConnectError {
 /// - `periplus://HOST[:PORT][,HOST[:PORT]…]` is a Periplus server, or several of which one is asked and the others
 ///   stand in. Options: `ns`, `ttl`, `caller`, `tls`. `http://` and `https://` are the same, with their own ports.
 /// - `memory:` is a new registry in this process, for this client alone. `memory:NAME` is one that all clients in this
-///   process share that name it, as long as one of them lives. Options: `ns`, `ttl`.
+///   process share that name it, as long as one of them lives. Options: `ns`, `ttl`. It needs the feature `memory`.
 ///
 /// It returns at once: a registry that is down may come up later.
 ///
@@ -97,8 +109,10 @@ pub fn connect_with<R: Runtime>(runtime: R, url: &str, options: ConnectOptions) 
         hosts: url.hosts.iter().map(|host| host.host.to_string()).collect(),
         advertise_loopback: options.advertise_loopback,
         patience: options.patience,
+        last_word: options.config.last_word,
     };
     match url.scheme.as_str() {
+        #[cfg(feature = "memory")]
         MEMORY => {
             url.check_keys(&["ns", "ttl"])?;
             let new = || new_house(&runtime);
@@ -110,7 +124,7 @@ pub fn connect_with<R: Runtime>(runtime: R, url: &str, options: ConnectOptions) 
             let machine = native(&runtime, &url, &options)?;
             let clock = clock(&runtime);
             let cache = cache_name(&url);
-            let shared = Arc::new(Shared::new(machine, clock, None));
+            let shared = Arc::new(Shared::new(machine, clock));
             Ok(launch(runtime, shared, cache, settings, namespace))
         }
         scheme => Err(ConnectError::Scheme { scheme: scheme.to_owned() }),
@@ -124,8 +138,9 @@ pub fn drive<R: Runtime>(runtime: R, machine: BoxedBackend, options: &ConnectOpt
         hosts: Vec::new(),
         advertise_loopback: options.advertise_loopback,
         patience: options.patience,
+        last_word: options.config.last_word,
     };
-    let shared = Arc::new(Shared::new(machine, clock(&runtime), None));
+    let shared = Arc::new(Shared::new(machine, clock(&runtime)));
     launch(runtime, shared, "periplus-cache".to_owned(), settings, options.namespace.clone())
 }
 
@@ -134,6 +149,7 @@ fn clock<R: Runtime>(runtime: &R) -> Clock {
     Arc::new(move || runtime.now())
 }
 
+#[cfg(feature = "memory")]
 fn new_house<R: Runtime>(runtime: &R) -> Arc<House> {
     let (mut seed, mut name) = ([0; 32], [0; 8]);
     runtime.entropy(&mut seed);
@@ -142,6 +158,7 @@ fn new_house<R: Runtime>(runtime: &R) -> Arc<House> {
     House::new(Hub::new(seed, epoch, runtime.now()), clock(runtime))
 }
 
+#[cfg(feature = "memory")]
 fn enter<R: Runtime>(
     runtime: R,
     house: &Arc<House>,
@@ -152,7 +169,7 @@ fn enter<R: Runtime>(
     let now = (house.clock)();
     let machine = Memory::at(config, Door(Arc::clone(house)), now);
     let member = machine.member();
-    let shared = Arc::new(Shared::new(Box::new(machine), Arc::clone(&house.clock), Some(Arc::clone(house))));
+    let shared = Arc::new(Shared::in_house(Box::new(machine), house));
     house.enter(member, Arc::downgrade(&shared));
     launch(runtime, shared, String::new(), settings, namespace)
 }
@@ -181,7 +198,7 @@ fn native<R: Runtime>(runtime: &R, url: &RegistryUrl, options: &ConnectOptions) 
         && let Some(bytes) = runtime.load(&cache_name(url))
         && let Err(error) = machine.restore(&bytes, now)
     {
-        warn!(target: "periplus", %error, "what was known before is not used");
+        report_unused_cache(&error);
     }
     Ok(Box::new(machine))
 }

@@ -74,14 +74,15 @@
 //! # Testing
 //!
 //! With `memory:` a test has a whole registry to itself, and [`Client::with_registry`] makes in it happen what a test
-//! wants: evictions, overlays. `memory:NAME` is one that several clients of the process share.
+//! wants: evictions, overlays. `memory:NAME` is one that several clients of the process share. Both are behind the feature
+//! `memory`, which is on unless it is switched off.
 //!
 //! # What happens inside
 //!
 //! A client is a machine without IO (a [`Backend`](core::client::Backend)), which decides everything, behind a lock that
 //! is held for a moment. One [`Driver`](driver::Driver) a client carries requests and time between it and the
-//! [`Runtime`]. What happens is told to `tracing` (target `periplus`), counted ([`Client::counters`]), and streamed
-//! ([`Client::events`]).
+//! [`Runtime`]. What happens is told to `tracing` (target `periplus`, behind the feature `tracing`, which is on unless it
+//! is switched off), counted ([`Client::counters`]), and streamed ([`Client::events`]).
 
 pub mod driver;
 pub mod runtime;
@@ -92,8 +93,10 @@ mod error;
 mod events;
 mod face;
 mod get;
+#[cfg(feature = "memory")]
 mod house;
 mod registration;
+#[cfg_attr(not(feature = "tracing"), path = "unreported.rs")]
 mod report;
 mod settings;
 mod shared;

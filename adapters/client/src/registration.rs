@@ -30,8 +30,8 @@ pub struct Registration {
 /// What came of a deregistration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deregistered {
-    /// Whether the registry has said so, or does not list this registration for another reason. Otherwise it could not
-    /// be reached, and the lease ends by itself.
+    /// Whether the registry has said so, or does not list this registration for another reason. Otherwise it was not
+    /// heard in time: the client goes on trying while it is open, and the lease ends by itself.
     pub confirmed: bool,
 }
 
@@ -105,10 +105,12 @@ impl Registration {
         acknowledged(&self.handle, self.id).await
     }
 
-    /// Takes the instance out and waits until it is. Bounded: a registry that cannot be reached is given up after a
-    /// time, and the lease ends by itself.
+    /// Takes the instance out and waits until it is, for 3 s at most
+    /// ([`last_word`](periplus_core::client::ClientConfig::last_word)). Then it is not
+    /// [`confirmed`](Deregistered::confirmed), and as long as the client is open, it goes on trying for twice the ttl and
+    /// a minute at least: the lease ends by itself meanwhile.
     ///
-    /// Other handles to the same registration see it end.
+    /// Other handles to the same registration see it end. Dropped before its end, it deregisters all the same.
     pub async fn close(self) -> Deregistered {
         deregister(&self.handle, self.id).await
     }
@@ -146,28 +148,30 @@ impl fmt::Debug for Registration {
 
 /// Waits until the registry has what is wanted.
 pub(crate) async fn acknowledged(handle: &Arc<Handle>, id: RegistrationId) -> Result<(), UpdateError> {
-    let wait = Wait::new(handle, id, |standing, ended| match &standing.state {
-        RegistrationState::Registered if standing.current => Verdict::Done(Ok(())),
-        state if state.is_final() => Verdict::Done(Err(UpdateError::of(state.clone()))),
-        _ if ended => Verdict::Done(Err(CommandError::Closed.into())),
-        RegistrationState::Registered => Verdict::UntilAcknowledged,
-        _ => Verdict::UntilChanged,
-    });
-    wait.await
+    Wait::new(handle, id, acknowledgement(UpdateError::of)).await
 }
 
-/// Takes an instance out and waits until it is.
+/// Takes an instance out and waits until it is, but no longer than for the last word.
 pub(crate) async fn deregister(handle: &Arc<Handle>, id: RegistrationId) -> Deregistered {
-    handle.shared.command(|state, now| state.machine.deregister(id, now));
-    let wait = Wait::new(handle, id, |standing, ended| match standing.state {
+    let until = handle.shared.command(|state, now| {
+        state.machine.deregister(id, now);
+        let until = now.saturating_add(handle.settings.last_word);
+        state.partings.insert((until, id));
+        until
+    });
+    let shared = Arc::clone(&handle.shared);
+    let wait = Wait::new(handle, id, move |standing, ended| match standing.state {
         RegistrationState::Deregistered { confirmed } => Verdict::Done(Deregistered { confirmed }),
         RegistrationState::Superseded | RegistrationState::Refused(_) => {
             Verdict::Done(Deregistered { confirmed: true })
         }
-        _ if ended => Verdict::Done(Deregistered { confirmed: false }),
+        _ if ended || shared.now() >= until => Verdict::Done(Deregistered { confirmed: false }),
         _ => Verdict::UntilChanged,
     });
-    wait.await
+    let deregistered = wait.await;
+    // Others who wait for the same are through as well.
+    handle.shared.lock().partings.remove(&(until, id));
+    deregistered
 }
 
 /// An instance being registered: a future that resolves when the registry has acknowledged it, however long that takes.
@@ -230,13 +234,7 @@ impl Future for Register {
             Some(held) => held,
             None => {
                 let registration = begin(&this.handle, &this.wanted)?;
-                let wait = Wait::new(&this.handle, registration.id, |standing, ended| match &standing.state {
-                    RegistrationState::Registered if standing.current => Verdict::Done(Ok(())),
-                    state if state.is_final() => Verdict::Done(Err(RegisterError::of(state.clone()))),
-                    _ if ended => Verdict::Done(Err(CommandError::Closed.into())),
-                    RegistrationState::Registered => Verdict::UntilAcknowledged,
-                    _ => Verdict::UntilChanged,
-                });
+                let wait = Wait::new(&this.handle, registration.id, acknowledgement(RegisterError::of));
                 Held { wait: Box::pin(wait), registration }
             }
         };
@@ -267,6 +265,19 @@ enum Verdict<T> {
     UntilChanged,
     /// Look again at the driver's next turn.
     UntilAcknowledged,
+}
+
+/// Whether the registry has what is wanted; `of` makes an error of how the registration has ended.
+fn acknowledgement<E: From<CommandError>>(
+    of: fn(RegistrationState) -> E,
+) -> impl Fn(&Standing, bool) -> Verdict<Result<(), E>> {
+    move |standing, ended| match &standing.state {
+        RegistrationState::Registered if standing.current => Verdict::Done(Ok(())),
+        state if state.is_final() => Verdict::Done(Err(of(state.clone()))),
+        _ if ended => Verdict::Done(Err(CommandError::Closed.into())),
+        RegistrationState::Registered => Verdict::UntilAcknowledged,
+        _ => Verdict::UntilChanged,
+    }
 }
 
 /// Waits for a registration. Dropping it leaves the places where it waited.

@@ -1,6 +1,7 @@
 //! What a client tells `tracing`, under the target `periplus`.
 
 use periplus_core::Key;
+use periplus_core::client::subscription::CacheError;
 use periplus_core::client::{ClientEvent, RegistrationState};
 use tracing::{debug, error, info, warn};
 
@@ -31,6 +32,11 @@ pub(crate) fn report(event: &ClientEvent, key: Option<&Key>) {
         ClientEvent::Closed => debug!(target: "periplus", "the client is closed"),
         _ => {}
     }
+}
+
+/// Writes down that what was known in an earlier life is lost.
+pub(crate) fn report_unused_cache(error: &CacheError) {
+    warn!(target: "periplus", %error, "what was known before is not used");
 }
 
 fn report_registration(id: u64, key: Option<&Key>, state: &RegistrationState) {

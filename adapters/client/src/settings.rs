@@ -15,6 +15,8 @@ pub(crate) struct Settings {
     pub(crate) advertise_loopback: bool,
     /// How long one who asks for a service waits for the first word of a registry.
     pub(crate) patience: Duration,
+    /// How long one who deregisters waits for the registry.
+    pub(crate) last_word: Duration,
 }
 
 impl Settings {

@@ -13,6 +13,7 @@ use periplus_core::client::{
 use periplus_core::{Instant, Key, Selector};
 
 use crate::error::UpdateError;
+#[cfg(feature = "memory")]
 use crate::house::House;
 use crate::settings::Settings;
 use crate::waiters::{DriverWaker, Waiters};
@@ -27,6 +28,7 @@ pub(crate) const EVENTS_KEPT: usize = 1024;
 pub(crate) struct Shared {
     clock: Clock,
     /// The registry, if it is in this process.
+    #[cfg(feature = "memory")]
     pub(crate) house: Option<Arc<House>>,
     pub(crate) driver: DriverWaker,
     state: Mutex<State>,
@@ -40,6 +42,8 @@ pub(crate) struct State {
     pub(crate) subscriptions: BTreeMap<SubscriptionId, Option<Waker>>,
     /// When a subscription's holder gives up waiting for the first word.
     pub(crate) deadlines: BTreeSet<(Instant, SubscriptionId)>,
+    /// When those who wait for a registration to be taken out wait no longer.
+    pub(crate) partings: BTreeSet<(Instant, RegistrationId)>,
     /// Those who wait for the registry to have what is wanted: looked after at every turn.
     pub(crate) acknowledgements: Waiters,
     /// Those who wait for the end.
@@ -72,20 +76,41 @@ pub(crate) struct Observed {
 }
 
 impl Shared {
-    pub(crate) fn new(machine: BoxedBackend, clock: Clock, house: Option<Arc<House>>) -> Self {
+    pub(crate) fn new(machine: BoxedBackend, clock: Clock) -> Self {
         let state = State {
             machine,
             registrations: BTreeMap::new(),
             by_key: BTreeMap::new(),
             subscriptions: BTreeMap::new(),
             deadlines: BTreeSet::new(),
+            partings: BTreeSet::new(),
             acknowledgements: Waiters::default(),
             enders: Waiters::default(),
             observed: Observed::default(),
             closing: false,
             ended: false,
         };
-        Self { clock, house, driver: DriverWaker::default(), state: Mutex::new(state) }
+        Self {
+            clock,
+            #[cfg(feature = "memory")]
+            house: None,
+            driver: DriverWaker::default(),
+            state: Mutex::new(state),
+        }
+    }
+
+    /// For a machine whose registry is in this process.
+    #[cfg(feature = "memory")]
+    pub(crate) fn in_house(machine: BoxedBackend, house: &Arc<House>) -> Self {
+        Self { house: Some(Arc::clone(house)), ..Self::new(machine, Arc::clone(&house.clock)) }
+    }
+
+    /// Whether the registry is in this process.
+    pub(crate) const fn is_in_house(&self) -> bool {
+        #[cfg(feature = "memory")]
+        return self.house.is_some();
+        #[cfg(not(feature = "memory"))]
+        false
     }
 
     /// The time on the clock of this client.
@@ -111,6 +136,7 @@ impl Shared {
 
     /// Wakes the other clients of a registry in this process, if they have something to be told.
     pub(crate) fn wake_neighbours(&self) {
+        #[cfg(feature = "memory")]
         if let Some(house) = &self.house {
             house.wake();
         }
@@ -135,7 +161,7 @@ impl Shared {
         let mut state = self.lock();
         state.ended = true;
         state.closing = true;
-        if self.house.is_some() {
+        if self.is_in_house() {
             // A registry in this process can be told without a driver: nothing is left behind in it.
             state.machine.close(self.now());
         }
@@ -318,12 +344,20 @@ impl State {
                 wakers.extend(self.subscriptions.get_mut(&id).and_then(Option::take));
             }
         }
+        while self.partings.first().is_some_and(|(at, _)| *at <= now) {
+            if let Some((_, id)) = self.partings.pop_first()
+                && let Some(slot) = self.registrations.get_mut(&id)
+            {
+                slot.waiters.take(wakers);
+            }
+        }
     }
 
     /// When the driver has to come back at the latest.
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
         let deadline = self.deadlines.first().map(|(at, _)| *at);
-        self.machine.poll_timeout().into_iter().chain(deadline).min()
+        let parting = self.partings.first().map(|(at, _)| *at);
+        self.machine.poll_timeout().into_iter().chain(deadline).chain(parting).min()
     }
 
     pub(crate) fn counters(&self) -> Counters {

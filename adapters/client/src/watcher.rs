@@ -205,6 +205,11 @@ impl fmt::Debug for Watcher {
 pub struct Changes(Watcher);
 
 impl Changes {
+    /// The watcher, to see all that is known beside what changed.
+    pub const fn watcher(&self) -> &Watcher {
+        &self.0
+    }
+
     /// The watcher again.
     pub fn into_watcher(self) -> Watcher {
         self.0

@@ -151,6 +151,26 @@ async fn a_registration_waits_for_a_registry_that_is_down() {
     assert!(started.elapsed() < Duration::from_secs(30), "the last word is bounded");
 }
 
+#[tokio::test(start_paused = true)]
+async fn closing_does_not_wait_for_a_registry_that_is_silent_and_is_tried_on() {
+    let local = common::Local { hole: true, ..common::Local::default() };
+    let client = periplus::connect_with(local, "periplus://registry.example", ConnectOptions::default()).unwrap();
+    let registration = client.register(instance("web", "a")).in_background().unwrap();
+    let mut other = registration.clone();
+    // It was sent, and may have arrived.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let started = tokio::time::Instant::now();
+    assert!(!registration.close().await.confirmed);
+    let waited = started.elapsed();
+    assert!(Duration::from_secs(3) <= waited && waited < Duration::from_millis(3_100), "{waited:?}");
+    assert_eq!(other.state(), RegistrationState::Deregistering);
+    let tried = client.counters().requests;
+    assert_eq!(other.changed().await, Some(RegistrationState::Deregistering));
+    assert_eq!(other.changed().await, Some(RegistrationState::Deregistered { confirmed: false }));
+    assert!(started.elapsed() >= Duration::from_secs(60), "{:?}", started.elapsed());
+    assert!(client.counters().requests > tried + 2);
+}
+
 #[tokio::test]
 async fn what_is_wrong_is_said_and_nothing_is_left_behind() {
     let client = memory();

@@ -11,11 +11,10 @@ macro_rules! scenario {
         #[test]
         fn $name() {
             let harness = Harness::start().expect("there is a registry to run");
-            let directory = format!("periplus-smol-{}-{}", std::process::id(), stringify!($name));
-            let storage = std::env::temp_dir().join(directory);
-            let runtime = Smol::new().with_storage(&storage).expect("it can be stored");
-            smol::block_on(suite::$module::$name(Stage::new(runtime, harness.url())));
+            let storage = concat!(env!("CARGO_TARGET_TMPDIR"), "/smol-", stringify!($name));
             let _ = std::fs::remove_dir_all(storage);
+            let runtime = Smol::new().with_storage(storage).expect("it can be stored");
+            smol::block_on(suite::$module::$name(Stage::new(runtime, harness.url())));
         }
     };
 }

@@ -11,11 +11,10 @@ macro_rules! scenario {
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $name() {
             let harness = Harness::start().expect("there is a registry to run");
-            let storage =
-                std::env::temp_dir().join(format!("periplus-tokio-{}-{}", std::process::id(), stringify!($name)));
-            let runtime = Tokio::new().with_storage(&storage).expect("it can be stored");
-            suite::$module::$name(Stage::new(runtime, harness.url())).await;
+            let storage = concat!(env!("CARGO_TARGET_TMPDIR"), "/tokio-", stringify!($name));
             let _ = std::fs::remove_dir_all(storage);
+            let runtime = Tokio::new().with_storage(storage).expect("it can be stored");
+            suite::$module::$name(Stage::new(runtime, harness.url())).await;
         }
     };
 }

@@ -16,7 +16,6 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 pub mod address;
-pub mod backoff;
 pub mod error;
 pub mod follow;
 pub mod messages;

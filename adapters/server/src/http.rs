@@ -40,6 +40,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
 use crate::config::Config;
+use crate::random;
 use connection::Connections;
 use hub::Hub;
 use metrics::{Metrics, Pressure};
@@ -112,9 +113,7 @@ impl std::fmt::Debug for Server {
 /// A text that no registry had before: 22 letters and digits, 110 random bits.
 fn new_epoch() -> Epoch {
     const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
-    let mut bytes = [0; 22];
-    getrandom::fill(&mut bytes).expect("the system gives random bytes");
-    let letters = bytes.map(|byte| char::from(LETTERS[usize::from(byte % 32)]));
+    let letters = random::bytes::<22>().map(|byte| char::from(LETTERS[usize::from(byte % 32)]));
     Epoch(letters.into_iter().collect())
 }
 

@@ -1,8 +1,7 @@
 //! Random numbers: seeded where a run must repeat, from the system where it must not.
 
-use std::time::Duration;
-
-use periplus_core::Incarnation;
+use periplus_core::{Incarnation, Rng};
+use periplus_hyper::host;
 
 /// A small generator (splitmix64); one seed gives one sequence.
 #[derive(Clone, Debug)]
@@ -18,9 +17,7 @@ impl Random {
     /// A generator that nobody can foresee.
     #[must_use]
     pub fn from_system() -> Self {
-        let mut seed = [0; 8];
-        fill(&mut seed);
-        Self(u64::from_le_bytes(seed))
+        Self(u64::from_le_bytes(bytes()))
     }
 
     /// The next number, any of all.
@@ -46,23 +43,29 @@ impl Random {
     pub const fn pick<'a, T>(&mut self, from: &'a [T]) -> Option<&'a T> {
         if from.is_empty() { None } else { Some(&from[self.below(from.len())]) }
     }
-
-    /// A time from zero up to but without `end`.
-    pub fn time_below(&mut self, end: Duration) -> Duration {
-        end.mul_f64(self.unit())
-    }
 }
 
 /// What a holder calls itself for one life: nobody else comes upon it.
 #[must_use]
 pub fn incarnation() -> Incarnation {
-    let mut bytes = [0; 16];
-    fill(&mut bytes);
-    Incarnation(u128::from_le_bytes(bytes))
+    Incarnation(u128::from_le_bytes(bytes()))
 }
 
-fn fill(bytes: &mut [u8]) {
-    getrandom::fill(bytes).expect("the system gives random bytes");
+/// The core's generator, with a seed that nobody can foresee.
+#[must_use]
+pub fn rng() -> Rng {
+    Rng::new(bytes())
+}
+
+/// Bytes that nobody can foresee.
+///
+/// # Panics
+/// If the system has none.
+#[must_use]
+pub fn bytes<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    host::entropy(&mut bytes);
+    bytes
 }
 
 #[cfg(test)]

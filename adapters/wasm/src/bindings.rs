@@ -105,12 +105,12 @@ impl Registry {
         Ok(Registration::new(held, service, id, Rc::clone(&self.open)))
     }
 
-    /// Follows a service, or all whose names begin alike. Each list is told to the function, or to whoever iterates
-    /// over the watcher.
+    /// Follows a service, or all whose names begin alike. Each list, with what changed, is told to the function, or to
+    /// whoever iterates over the watcher.
     pub fn watch(
         &self,
         #[wasm_bindgen(unchecked_param_type = "string | { prefix: string }")] what: &JsValue,
-        #[wasm_bindgen(unchecked_optional_param_type = "(listing: Listing) => void")] listener: JsValue,
+        #[wasm_bindgen(unchecked_optional_param_type = "(told: Told) => void")] listener: JsValue,
     ) -> Result<Watcher, JsValue> {
         let watcher = match (what.as_string(), property(what, "prefix").as_string()) {
             (Some(service), _) => self.client.watch(&service),

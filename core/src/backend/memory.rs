@@ -23,40 +23,35 @@
 //! before the registry is asked what is due: nothing that a living client holds expires.
 
 mod hub;
+mod registrations;
+mod streams;
 
-use alloc::borrow::ToOwned;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use smol_str::SmolStr;
-
 pub use hub::{Home, Hub, MemberId};
 
-use crate::catalog::{Delivered, Delivery, Notice, Selector, WatchId, WatchStart};
-use crate::client::subscription::{self, Following, SubscriptionConfig, Subscriptions, Told};
+use crate::catalog::{Selector, WatchId};
+use crate::client::subscription::{Following, SubscriptionConfig, Subscriptions};
 use crate::client::{
-    Backend, ClientConfig, ClientEvent, CommandError, Counters, Loss, Registration, RegistrationId, RegistrationState,
+    Backend, ClientConfig, ClientEvent, CommandError, Counters, Registration, RegistrationId, RegistrationState,
     RegistrationView, SubscriptionId, Update, View,
 };
-use crate::error::{RegisterError, UpdateError};
-use crate::event::{Alarm, Caller, Cause};
+use crate::error::UpdateError;
+use crate::event::{Alarm, Caller};
 use crate::http::{Failure, Head, RequestId, Transmit};
 use crate::instance::Patch;
-use crate::lease::{Lease, LeaseError};
+use crate::lease::Lease;
 use crate::name::{Key, Namespace};
-use crate::packed::Instance;
 use crate::protocol::Problem;
-use crate::registry::{Incarnation, Operation, Outcome, Register};
+use crate::registry::Outcome;
 use crate::time::Instant;
 
 /// How long what was refused for now waits.
 const RETRY: Duration = Duration::from_millis(200);
-
-/// The shortest and the longest ttl there is.
-const TTL: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(24 * 3600));
 
 /// A client of a registry in this process. See the [module](self) for what each input does.
 ///
@@ -158,261 +153,9 @@ impl<H: Home> Memory<H> {
         self.member
     }
 
-    // Registrations.
-
-    fn operation(&mut self) -> Operation {
-        self.sequence += 1;
-        Operation { incarnation: Incarnation(u128::from(self.member.0)), sequence: self.sequence }
-    }
-
-    /// Checks what can be checked before anything is done.
-    fn check(&self, registration: &Registration) -> Result<Instance, CommandError> {
-        if self.closed {
-            return Err(CommandError::Closed);
-        }
-        if let Some(given) = registration.ttl.filter(|ttl| *ttl < TTL.0 || *ttl > TTL.1) {
-            return Err(CommandError::Ttl { given });
-        }
-        Ok(Instance::new(&registration.instance, &self.config.limits.instance)?)
-    }
-
-    /// Asks the registry for a lease.
-    fn attempt(&mut self, id: RegistrationId) {
-        let operation = self.operation();
-        let (member, now) = (self.member, self.now);
-        let Some(held) = self.registrations.get_mut(&id) else { return };
-        let request = Register {
-            namespace: held.wanted.namespace.clone(),
-            instance: Instance::pack(&held.wanted.instance),
-            ttl: held.wanted.ttl,
-            operation,
-            reclaim: held.generation,
-        };
-        match self.home.with(|hub| hub.register(member, request, &self.caller, now)) {
-            Ok(registered) => {
-                held.lease = Some(registered.lease);
-                held.generation = Some(registered.generation);
-                held.outcome = Some(registered.outcome);
-                held.ttl = registered.ttl;
-                held.until = Some(now.saturating_add(registered.ttl));
-                held.registered += 1;
-                held.current = true;
-                held.problem = None;
-                self.counters.registrations += 1;
-                let renewal = now.saturating_add(registered.ttl / 3);
-                self.turn(id, RegistrationState::Registered, Some(renewal));
-            }
-            Err(error) => {
-                held.problem = Some(error.to_string());
-                let later = match &error {
-                    RegisterError::Instance(_) | RegisterError::Ttl { .. } => {
-                        self.give_up_lease(id);
-                        return self.turn(id, RegistrationState::Refused(problem(&error)), None);
-                    }
-                    RegisterError::Superseded => return self.turn(id, RegistrationState::Superseded, None),
-                    RegisterError::Blocked { remaining, .. } => (*remaining).max(RETRY),
-                    _ => RETRY,
-                };
-                let state = held.state.clone();
-                self.turn(id, state, Some(now.saturating_add(later)));
-            }
-        }
-    }
-
-    /// Gives a registration its state, and says when it is to be looked at again.
-    fn turn(&mut self, id: RegistrationId, state: RegistrationState, due: Option<Instant>) {
-        let Some(held) = self.registrations.get_mut(&id) else { return };
-        if let Some(before) = core::mem::replace(&mut held.due, due) {
-            self.due.remove(&(before, id));
-        }
-        self.due.extend(due.map(|at| (at, id)));
-        if state != RegistrationState::Registered {
-            (held.lease, held.until) = (None, None);
-        }
-        if state.is_final() {
-            let key = held.wanted.key();
-            self.home.with(|hub| hub.forget(self.member, &key));
-            if self.by_key.get(&key) == Some(&id) {
-                self.by_key.remove(&key);
-            }
-        }
-        if held.state != state {
-            held.state = state;
-            self.told.insert(id);
-        }
-    }
-
-    /// The lease of a registration is gone.
-    fn lost(&mut self, id: RegistrationId, how: LeaseError) {
-        self.counters.losses += 1;
-        if how == LeaseError::Superseded {
-            return self.turn(id, RegistrationState::Superseded, None);
-        }
-        let Some(held) = self.registrations.get_mut(&id) else { return };
-        held.problem = Some(how.to_string());
-        held.current = false;
-        let retry = self.now.saturating_add(RETRY);
-        self.turn(id, RegistrationState::Lost(Loss::Told(how.code().into())), Some(retry));
-    }
-
-    fn renew(&mut self, id: RegistrationId) {
-        let Some(held) = self.registrations.get_mut(&id) else { return };
-        let Some(lease) = held.lease else { return };
-        let now = self.now;
-        match self.home.with(|hub| hub.registry_mut().renew(&lease, &self.caller, now)) {
-            Ok(()) => {
-                held.until = Some(now.saturating_add(held.ttl));
-                let renewal = now.saturating_add(held.ttl / 3);
-                self.counters.renewals += 1;
-                self.turn(id, RegistrationState::Registered, Some(renewal));
-            }
-            Err(how) => self.lost(id, how),
-        }
-    }
-
-    /// Renews or tries what is due.
-    fn work(&mut self) {
-        while let Some((at, id)) = self.due.first().copied()
-            && at <= self.now
-        {
-            self.due.pop_first();
-            let Some(held) = self.registrations.get_mut(&id) else { continue };
-            held.due = None;
-            if held.lease.is_some() {
-                self.renew(id);
-            }
-            if self.registrations.get(&id).is_some_and(|held| !held.current && !held.state.is_final()) {
-                self.attempt(id);
-            }
-        }
-    }
-
-    fn give_up_lease(&mut self, id: RegistrationId) {
-        let lease = self.registrations.get_mut(&id).and_then(|held| held.lease.take());
-        if let Some(lease) = lease {
-            let sequence = self.operation().sequence;
-            let now = self.now;
-            // However the lease ended, the instance is out.
-            let _ = self.home.with(|hub| hub.registry_mut().deregister(&lease, Some(sequence), &self.caller, now));
-        }
-    }
-
-    fn take_out(&mut self, id: RegistrationId) {
-        if self.registrations.get(&id).is_none_or(|held| held.state.is_final()) {
-            return;
-        }
-        self.give_up_lease(id);
-        self.counters.deregistrations += 1;
-        self.turn(id, RegistrationState::Deregistered { confirmed: true }, None);
-    }
-
-    // Subscriptions.
-
-    /// Follows in the registry what the subscriptions follow. O(selectors).
-    fn follow(&mut self) {
-        if !self.subscriptions.take_changed_interests() && self.reopen.is_none_or(|at| at > self.now) {
-            return;
-        }
-        self.reopen = None;
-        let wanted: Vec<(Selector, WatchStart)> = self
-            .subscriptions
-            .interests()
-            .map(|(_, selector, cursor)| {
-                let start = WatchStart { selectors: alloc::vec![(selector.clone(), cursor.cloned())] };
-                (selector.clone(), start)
-            })
-            .collect();
-        let named: BTreeSet<&Selector> = wanted.iter().map(|(selector, _)| selector).collect();
-        let wants = |stream: &Following| stream.selectors().iter().any(|selector| named.contains(selector));
-        let spare: Vec<WatchId> = self.streams.iter().filter(|(_, s)| !wants(s)).map(|(watch, _)| *watch).collect();
-        for watch in spare {
-            self.streams.remove(&watch);
-            self.home.with(|hub| hub.unwatch(watch));
-        }
-        let open: BTreeSet<Selector> = self.streams.values().flat_map(|s| s.selectors().to_owned()).collect();
-        for (selector, start) in wanted.into_iter().filter(|(selector, _)| !open.contains(selector)) {
-            let (member, now) = (self.member, self.now);
-            match self.home.with(|hub| hub.watch(member, &start, &self.caller, now)) {
-                Ok(watch) => drop(self.streams.insert(watch, Following::new(alloc::vec![selector]))),
-                Err(error) => {
-                    self.reopen = Some(now.saturating_add(RETRY));
-                    if self.refused.is_empty() {
-                        self.refused.push_back(plain("limit", error.to_string()));
-                    }
-                }
-            }
-        }
-    }
-
-    /// Takes what the registry has to say.
-    fn pull(&mut self) {
-        let member = self.member;
-        let news = self.home.with(|hub| {
-            hub.settle();
-            hub.take(member)
-        });
-        for key in news.ended {
-            let Some(&id) = self.by_key.get(&key) else { continue };
-            self.renew(id);
-        }
-        for watch in news.ready {
-            let Some(mut stream) = self.streams.remove(&watch) else { continue };
-            let (delivery, warming) = self.home.with(|hub| {
-                let registry = hub.registry_mut();
-                (registry.poll_watch(watch), registry.warming_until().is_some())
-            });
-            if let Some(delivery) = delivery {
-                self.deliver(&mut stream, &delivery, warming);
-            }
-            self.streams.insert(watch, stream);
-        }
-        self.registry = self.home.with(|hub| hub.registry().poll_timeout());
-    }
-
-    fn deliver(&mut self, stream: &mut Following, delivery: &Delivery, warming: bool) {
-        let snapshots = delivery.snapshots.iter().map(|snapshot| {
-            let listed = snapshot.instances.iter().map(|listed| (listed.instance.clone(), ttl(listed))).collect();
-            (snapshot.selector.clone(), listed)
-        });
-        let changes = delivery.changes.iter().map(|change| {
-            let told = if change.present() {
-                Told::Put(change.instance.clone(), ttl(change))
-            } else {
-                let cause = change.cause.map_or("", Cause::as_str);
-                Told::Remove(change.instance.instance_id(), SmolStr::new_static(cause))
-            };
-            ((*change.service).clone(), told)
-        });
-        let told = subscription::Delivery {
-            cursor: Some(delivery.cursor.clone()),
-            snapshots: snapshots.collect(),
-            changes: changes.collect(),
-            warming,
-        };
-        // A registry in this process does not go back. If somebody makes it, what was seen stays.
-        let _ = self.subscriptions.deliver(stream, &told, self.now);
-        for notice in &delivery.notices {
-            match notice {
-                Notice::Settled => self.subscriptions.settled(stream, self.now),
-                Notice::Alarm(alarm) => drop(self.alarms.insert(alarm.namespace.clone(), Some(alarm.clone()))),
-                Notice::AlarmEnded(namespace) => drop(self.alarms.insert(namespace.clone(), None)),
-                _ => {}
-            }
-        }
-    }
-
     fn advance(&mut self, now: Instant) {
         self.now = self.now.max(now);
     }
-}
-
-fn ttl(listed: &Delivered) -> Option<Duration> {
-    listed.ttl_ms.map(|ttl| Duration::from_millis(ttl.into()))
-}
-
-fn problem(error: &RegisterError) -> Problem {
-    let code = if matches!(error, RegisterError::Ttl { .. }) { "invalid_ttl" } else { "invalid_instance" };
-    plain(code, error.to_string())
 }
 
 fn plain(code: &'static str, message: String) -> Problem {

@@ -1,11 +1,9 @@
 //! Which endpoints are worth advertising: not those that lead every reader back to itself.
 
-use core::net::IpAddr;
-use core::str::FromStr;
-
 use alloc::string::{String, ToString};
 
 use crate::endpoint::Endpoint;
+use crate::http::origin::is_own;
 
 /// An endpoint would lead whoever reads it to itself. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -46,22 +44,6 @@ pub fn check_advertised<'a>(
     Ok(())
 }
 
-/// Whether a host names the machine of whoever looks at it: `localhost`, a loopback or an unspecified address. An IPv6
-/// address may be in brackets and have a zone.
-#[must_use]
-pub fn is_own(host: &str) -> bool {
-    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    let bare = bare.split_once('%').map_or(bare, |(address, _)| address);
-    match IpAddr::from_str(bare).map(|address| address.to_canonical()) {
-        Ok(address) => address.is_loopback() || address.is_unspecified(),
-        Err(_) => {
-            let name = bare.strip_suffix('.').unwrap_or(bare);
-            let last = name.rsplit_once('.').map_or(name, |(_, last)| last);
-            last.eq_ignore_ascii_case("localhost")
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,31 +53,6 @@ mod tests {
 
     fn endpoints(texts: &[&str]) -> Vec<Endpoint> {
         texts.iter().map(|text| Endpoint::new(*text).unwrap()).collect()
-    }
-
-    #[test]
-    fn a_host_is_ones_own_if_it_is_localhost_loopback_or_unspecified() {
-        for own in [
-            "localhost",
-            "LOCALHOST.",
-            "api.localhost",
-            "127.0.0.1",
-            "127.8.9.10",
-            "::1",
-            "[::1]",
-            "0.0.0.0",
-            "::",
-            "[::]",
-            "::ffff:127.0.0.1",
-            "::ffff:0.0.0.0",
-            "::1%25lo",
-        ] {
-            assert!(is_own(own), "{own}");
-        }
-        for other in ["10.0.0.5", "128.0.0.1", "fe80::1%25eth0", "2001:db8::1", "localhost.example", "mylocalhost", ""]
-        {
-            assert!(!is_own(other), "{other}");
-        }
     }
 
     #[test]

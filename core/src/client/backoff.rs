@@ -6,6 +6,7 @@ use crate::rng::Rng;
 use crate::time::Instant;
 
 /// Exponential back-off with jitter: the nth delay lies between half and all of 200 ms · 2ⁿ, and never above the cap.
+/// Every method is O(1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Backoff {
     failures: u32,
@@ -22,7 +23,7 @@ impl Backoff {
 
     /// The delay after one more failure, for a cap of [`CAP`](Self::CAP) or less; not below `hint`, what the server's
     /// `Retry-After` asks for.
-    pub(crate) fn next(&mut self, rng: &mut Rng, cap: Duration, hint: Option<Duration>, now: Instant) -> Duration {
+    pub fn next(&mut self, rng: &mut Rng, cap: Duration, hint: Option<Duration>, now: Instant) -> Duration {
         let full = Self::BASE.saturating_mul(1 << self.failures.min(16)).min(cap).min(Self::CAP);
         self.failures = self.failures.saturating_add(1);
         self.failed = Some(now);
@@ -33,14 +34,14 @@ impl Backoff {
 
     /// The delay before the first attempt after something live was lost: anywhere up to `spread`, so that not all who
     /// lost it come back in one instant.
-    pub(crate) fn spread(&mut self, rng: &mut Rng, spread: Duration, now: Instant) -> Duration {
+    pub fn spread(&mut self, rng: &mut Rng, spread: Duration, now: Instant) -> Duration {
         self.failures = self.failures.max(1);
         self.failed = Some(now);
         rng.time_below(spread)
     }
 
     /// Something has worked. That it did once proves nothing: only a minute without a failure forgets them.
-    pub(crate) fn worked(&mut self, now: Instant) {
+    pub fn worked(&mut self, now: Instant) {
         if self.failed.is_some_and(|failed| now.saturating_since(failed) >= Self::STABLE) {
             *self = Self::default();
         }

@@ -24,7 +24,8 @@ pub struct ClientConfig {
     pub silence: Duration,
     /// How long something is followed after the last who asked.
     pub linger: Duration,
-    /// How long deregistrations are tried when the client closes. Then leases end by themselves.
+    /// How long deregistrations are tried when the client closes. Then leases end by themselves. Who deregisters with a
+    /// client that stays open waits no longer than this either, and the client goes on trying.
     pub last_word: Duration,
     /// How long an answer may take, streams apart.
     pub call_timeout: Duration,

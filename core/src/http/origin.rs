@@ -136,18 +136,27 @@ fn write_host(host: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 }
 
 impl Origin {
-    /// Whether it is on this machine, as far as the text says.
+    /// Whether it is on this machine, as far as the text says: see [`is_own`].
     #[must_use]
-    pub fn is_loopback(&self) -> bool {
-        is_loopback(&self.host)
+    pub fn is_own(&self) -> bool {
+        is_own(&self.host)
     }
 }
 
-/// Whether a host, an IPv6 address without brackets, is this machine for whoever calls it.
+/// Whether a host names the machine of whoever looks at it: `localhost`, a loopback or an unspecified address. An IPv6
+/// address may be in brackets and have a zone.
 #[must_use]
-pub fn is_loopback(host: &str) -> bool {
-    let host = host.trim_end_matches('.');
-    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+pub fn is_own(host: &str) -> bool {
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let bare = bare.split_once('%').map_or(bare, |(address, _)| address);
+    match IpAddr::from_str(bare).map(|address| address.to_canonical()) {
+        Ok(address) => address.is_loopback() || address.is_unspecified(),
+        Err(_) => {
+            let name = bare.strip_suffix('.').unwrap_or(bare);
+            let last = name.rsplit_once('.').map_or(name, |(_, last)| last);
+            last.eq_ignore_ascii_case("localhost")
+        }
+    }
 }
 
 impl fmt::Display for Origin {
@@ -236,13 +245,28 @@ mod tests {
     }
 
     #[test]
-    fn loopback_is_known_by_name_and_by_number() {
-        for host in ["localhost", "LOCALHOST.", "127.0.0.1", "127.9.9.9", "::1"] {
-            assert!(is_loopback(host), "{host}");
+    fn a_host_is_ones_own_if_it_is_localhost_loopback_or_unspecified() {
+        for own in [
+            "localhost",
+            "LOCALHOST.",
+            "api.localhost",
+            "127.0.0.1",
+            "127.8.9.10",
+            "::1",
+            "[::1]",
+            "0.0.0.0",
+            "::",
+            "[::]",
+            "::ffff:127.0.0.1",
+            "::ffff:0.0.0.0",
+            "::1%25lo",
+        ] {
+            assert!(is_own(own), "{own}");
         }
-        for host in ["10.0.0.1", "localhost.example", "::2"] {
-            assert!(!is_loopback(host), "{host}");
+        for other in ["10.0.0.5", "128.0.0.1", "fe80::1%25eth0", "2001:db8::1", "localhost.example", "mylocalhost", ""]
+        {
+            assert!(!is_own(other), "{other}");
         }
-        assert!("[::1]:1".parse::<Origin>().unwrap().is_loopback());
+        assert!("[::1]:1".parse::<Origin>().unwrap().is_own());
     }
 }

@@ -1,16 +1,24 @@
 //! Commands that were given up, or that ended with their lease: what arrives of them later takes no effect.
 
 use alloc::collections::VecDeque;
-use alloc::vec::Vec;
 
 use foldhash::quality::FixedState;
 use hashbrown::HashMap;
 
 use crate::registry::Operation;
 
-/// For each holder of each instance that has ended lately, the sequence up to which its commands are over.
+/// Which commands of a holder are over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Over {
+    /// Up to this sequence.
+    pub(super) sequence: u64,
+    /// The last of them had taken effect, and then another holder took the instance.
+    pub(super) superseded: bool,
+}
+
+/// For each holder of each instance that has ended lately, which of its commands are over.
 pub(super) struct Ended {
-    latest: HashMap<u128, u64, FixedState>,
+    latest: HashMap<u128, Over, FixedState>,
     /// In the order in which they ended: the longest ago is forgotten first.
     order: VecDeque<u128>,
     limit: usize,
@@ -21,18 +29,21 @@ impl Ended {
         Self { latest: HashMap::with_hasher(FixedState::with_seed(hash_seed)), order: VecDeque::new(), limit }
     }
 
-    /// Everything that this holder sent for this instance up to the sequence is over. O(1).
-    pub(super) fn record(&mut self, instance: [&[u8]; 3], operation: Operation) {
+    /// Everything that this holder sent for this instance up to the sequence is over, because it was superseded or for
+    /// another reason. O(1).
+    pub(super) fn record(&mut self, instance: [&[u8]; 3], operation: Operation, superseded: bool) {
         if operation.is_anonymous() || self.limit == 0 {
             return;
         }
         let holder = holder(instance, operation.incarnation.0);
-        self.insert(holder, operation.sequence);
+        self.insert(holder, Over { sequence: operation.sequence, superseded });
     }
 
-    fn insert(&mut self, holder: u128, sequence: u64) {
+    fn insert(&mut self, holder: u128, over: Over) {
         if let Some(latest) = self.latest.get_mut(&holder) {
-            *latest = sequence.max(*latest);
+            if over.sequence > latest.sequence {
+                *latest = over;
+            }
             return;
         }
         if self.order.len() >= self.limit
@@ -40,27 +51,27 @@ impl Ended {
         {
             self.latest.remove(&oldest);
         }
-        self.latest.insert(holder, sequence);
+        self.latest.insert(holder, over);
         self.order.push_back(holder);
     }
 
-    /// Whether the command is over. O(1).
-    pub(super) fn includes(&self, instance: [&[u8]; 3], operation: Operation) -> bool {
+    /// With what the command is over, if it is. O(1).
+    pub(super) fn find(&self, instance: [&[u8]; 3], operation: Operation) -> Option<Over> {
         if operation.is_anonymous() || self.latest.is_empty() {
-            return false;
+            return None;
         }
         let latest = self.latest.get(&holder(instance, operation.incarnation.0));
-        latest.is_some_and(|&latest| operation.sequence <= latest)
+        latest.copied().filter(|latest| operation.sequence <= latest.sequence)
     }
 
     /// As plain data, the longest ago first.
-    pub(super) fn export(&self) -> Vec<(u128, u64)> {
-        self.order.iter().map(|holder| (*holder, self.latest[holder])).collect()
+    pub(super) fn export(&self) -> impl Iterator<Item = (u128, Over)> {
+        self.order.iter().map(|holder| (*holder, self.latest[holder]))
     }
 
-    pub(super) fn restore(&mut self, ended: &[(u128, u64)]) {
-        for &(holder, sequence) in ended {
-            self.insert(holder, sequence);
+    pub(super) fn restore(&mut self, ended: impl Iterator<Item = (u128, Over)>) {
+        for (holder, over) in ended {
+            self.insert(holder, over);
         }
     }
 }

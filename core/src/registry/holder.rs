@@ -161,9 +161,12 @@ impl Registry {
         if let Some((remaining, reason)) = self.blocks.remaining(&request.namespace, &request.instance, now) {
             return Err(RegisterError::Blocked { remaining, reason });
         }
-        let known = self.ended.includes(names(&request.namespace, &request.instance), request.operation);
-        if known && !self.config.faults.has(Fault::EndedOperationForgotten) {
-            return Err(RegisterError::Ended);
+        let over = self.ended.find(names(&request.namespace, &request.instance), request.operation);
+        if let Some(over) = over.filter(|_| !self.config.faults.has(Fault::EndedOperationForgotten)) {
+            // Whoever never heard that it had registered must hear that it does not any more, and why.
+            let superseded = over.superseded && over.sequence == request.operation.sequence;
+            let superseded = superseded && !self.config.faults.has(Fault::SupersededUntold);
+            return Err(if superseded { RegisterError::Superseded } else { RegisterError::Ended });
         }
         let service = self.catalog.find_service(&request.namespace, request.instance.service_bytes());
         match service.and_then(|service| self.catalog.entry(service, request.instance.id_bytes())) {
@@ -234,7 +237,7 @@ impl Registry {
         self.check_bytes(listed.size(), self.catalog.listed(entry).size()).map_err(RegisterError::Limit)?;
 
         if !self.config.faults.has(Fault::SupersededLeaseLives) {
-            self.end_lease(entry, LeaseError::Superseded);
+            self.end_lease(entry, LeaseError::Superseded, !same_holder);
         }
         let (lease, generation) = self.grant(entry, operation, ttl, request.reclaim.unwrap_or(0).max(terms.generation));
         self.remember_base(entry, base);
@@ -374,7 +377,7 @@ impl Registry {
         if let Some(entry) = held {
             self.take_out(entry, LeaseError::Deregistered, Cause::Deregistered, Some(caller));
         }
-        self.ended.record([key.namespace.as_bytes(), key.service.as_bytes(), key.id.as_bytes()], operation);
+        self.ended.record([key.namespace.as_bytes(), key.service.as_bytes(), key.id.as_bytes()], operation, false);
         held.is_some()
     }
 

@@ -9,6 +9,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
+use super::ended::Over;
 use super::{BlockInfo, Incarnation, MAX_GENERATION, Overlay, Registry};
 use crate::catalog::Why;
 use crate::config::Config;
@@ -47,8 +48,8 @@ pub struct State {
     pub overlays: Vec<OverlayState>,
     /// What may not register, for how many more milliseconds, and why.
     pub blocks: Vec<(Key, u64, SmolStr)>,
-    /// Whose commands are over, and up to which sequence.
-    pub ended: Vec<(Incarnation, u64)>,
+    /// Whose commands are over, up to which sequence, and whether that one had registered and was superseded.
+    pub ended: Vec<(Incarnation, u64, bool)>,
     /// Up to where changes are forgotten.
     pub compacted: Revision,
     /// The changes since.
@@ -165,7 +166,11 @@ impl Registry {
                 .into_iter()
                 .map(|(key, b)| (key.clone(), millis(b.until), b.reason.clone()))
                 .collect(),
-            ended: self.ended.export().into_iter().map(|(holder, seq)| (Incarnation(holder), seq)).collect(),
+            ended: self
+                .ended
+                .export()
+                .map(|(holder, over)| (Incarnation(holder), over.sequence, over.superseded))
+                .collect(),
             compacted: self.catalog.first_revision(),
             log: log
                 .map(|entry| LogState {
@@ -251,8 +256,9 @@ impl Registry {
             let until = now.saturating_add(Duration::from_millis(*ms));
             registry.blocks.insert(key.clone(), BlockInfo { until, reason: reason.clone() });
         }
-        let ended: Vec<(u128, u64)> = state.ended.iter().map(|(holder, sequence)| (holder.0, *sequence)).collect();
-        registry.ended.restore(&ended);
+        let ended = state.ended.iter();
+        let ended = ended.map(|&(holder, sequence, superseded)| (holder.0, Over { sequence, superseded }));
+        registry.ended.restore(ended);
         registry.restore_log(state)?;
         Ok(registry)
     }

@@ -43,8 +43,8 @@ pub struct Model {
     pub held: Vec<Held>,
     /// Leases that ended, and how.
     pub ended: Vec<(Lease, LeaseError)>,
-    /// Commands of a holder for a key that are over, up to a sequence.
-    pub over: Vec<(Key, u128, u64)>,
+    /// Commands of a holder for a key that are over, up to a sequence; whether another holder had taken the key.
+    pub over: Vec<(Key, u128, u64, bool)>,
     pub overlays: Vec<(Key, BTreeMap<String, Option<String>>)>,
     pub blocks: Vec<(Key, Instant)>,
     /// Everything visible at each revision.
@@ -171,8 +171,12 @@ impl Model {
         if self.blocks.iter().any(|(blocked, until)| blocked == key && *until > self.now) {
             return refused("blocked");
         }
-        if holder != 0 && self.over.iter().any(|(of, by, upto)| of == key && *by == holder && sequence <= *upto) {
-            return refused("ended");
+        let over = self.over.iter().filter(|(of, by, ..)| of == key && *by == holder && holder != 0);
+        // The first that was told of a sequence counts.
+        if let Some((.., upto, taken)) =
+            over.rev().max_by_key(|(.., upto, _)| *upto).filter(|(.., upto, _)| sequence <= *upto)
+        {
+            return refused(if *taken && *upto == sequence { "superseded" } else { "ended" });
         }
         let shown = self.under_overlay(key, base);
         let Some(at) = self.find(key) else {
@@ -225,7 +229,7 @@ impl Model {
             Verdict::Replaced | Verdict::Superseded => {
                 let at = self.find(key).expect("it was found");
                 let old = self.held.remove(at);
-                self.over.push((key.clone(), old.holder, old.sequence));
+                self.over.push((key.clone(), old.holder, old.sequence, *verdict == Verdict::Superseded));
                 self.ended.push((old.lease, LeaseError::Superseded));
             }
         }
@@ -272,7 +276,7 @@ impl Model {
 
     fn take_out(&mut self, at: usize, how: LeaseError, said: &'static str) {
         let held = self.held.remove(at);
-        self.over.push((held.key.clone(), held.holder, held.sequence));
+        self.over.push((held.key.clone(), held.holder, held.sequence, false));
         self.ended.push((held.lease, how));
         self.show(&held.key, None);
         self.said.push((said, Some(held.key)));
@@ -299,7 +303,7 @@ impl Model {
         if let Some(at) = at {
             self.take_out(at, LeaseError::Deregistered, "deregistered");
         }
-        self.over.push((key.clone(), holder, sequence));
+        self.over.push((key.clone(), holder, sequence, false));
         at.is_some()
     }
 

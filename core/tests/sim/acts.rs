@@ -405,6 +405,8 @@ impl World {
         }
         patch.metadata.extend(next.metadata.iter().map(|(key, value)| (key.clone(), Some(value.clone()))));
         let over = client.regs[reg].is_over();
+        // What is wanted from now on may be told under a new number, be it what was wanted before.
+        self.clients[at].regs[reg].put = None;
         self.clients[at].commands.push(self.now);
         self.step_with(
             at,

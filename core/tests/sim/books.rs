@@ -27,6 +27,8 @@ pub struct Books {
     pub explicit: BTreeMap<Key, u64>,
     /// How often a key changed hands in an epoch.
     takeovers: BTreeMap<(String, Key), u64>,
+    /// The incarnations that have registered a key anywhere.
+    pub registered: BTreeMap<Key, BTreeSet<u128>>,
     /// Client processes that lost a key to another.
     pub superseded: BTreeSet<(usize, u32, Key)>,
     /// Registrations that were taken out and confirmed: by process, key and epoch.
@@ -226,6 +228,7 @@ impl World {
         let repeated =
             before.as_ref().is_some_and(|b| b.incarnation == incarnation && b.sequence == operation.sequence);
         self.demand("R6", !repeated, || format!("{} was sent twice and is {outcome:?}", Self::show_key(key)));
+        self.books.registered.entry(key.clone()).or_default().insert(incarnation);
         let known = self.books.leases.insert(lease.to_text(), place.clone());
         self.demand("R2", known.is_none(), || format!("{lease:?} was given out twice"));
         let epoch = self.books.epochs[&server].clone();

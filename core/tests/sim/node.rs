@@ -300,6 +300,9 @@ impl World {
         let before = before.map(|reg| client.regs[reg].id);
         *self.books.explicit.entry(key.clone()).or_default() += 1;
         let life = client.life;
+        if let Some(reg) = self.clients[at].reg_of(want) {
+            self.clients[at].regs[reg].put = None;
+        }
         self.books.finished.retain(|(c, l, k, _)| (*c, *l) != (at, life) || *k != key);
         self.say(|| format!("c{at} registers {}", Self::show_key(&key)));
         self.step_with(
@@ -672,10 +675,9 @@ impl World {
             RegistrationState::Superseded => {
                 let client = &self.clients[at];
                 let key = client.wants[want].key.clone();
-                // Independent registries count their holders apart.
-                let mut elsewhere = self.books.holders.iter().filter(|((_, held), _)| *held == key);
-                let elsewhere =
-                    self.nodes.len() > 1 && elsewhere.any(|(_, it)| Some(it.incarnation) != client.incarnation);
+                // Independent registries count their holders apart: one may have had another holder, long ago.
+                let mut others = self.books.registered.get(&key).into_iter().flatten();
+                let elsewhere = self.nodes.len() > 1 && others.any(|it| Some(*it) != client.incarnation);
                 let truly = elsewhere || self.books.superseded.contains(&(at, client.life, key.clone()));
                 self.demand("R7", truly, || format!("c{at} was superseded by nobody as {}", Self::show_key(&key)));
             }

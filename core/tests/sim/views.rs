@@ -216,10 +216,11 @@ impl World {
                     let late = extra.iter().find(|place| {
                         ttl(&key(place)).is_none_or(|ttl| sub.came + ttl * 103 / 100 + SECOND < self.now)
                     });
-                    // By its own clock, that is, and if its timers ring.
+                    // By its own clock, that is, if its timers ring, and unless it was with another registry in between.
                     let client = &self.clients[at];
                     let odd = client.odd_clock >= sub.came || client.clock.is_frozen();
                     let odd = odd || client.hidden || client.show_at + MINUTE > self.now;
+                    let odd = odd || (self.nodes.len() > 1 && !prompt);
                     let late = late.filter(|_| !odd).cloned();
                     self.demand("W5", late.is_none(), || {
                         format!("c{at}: {id:?} at {cursor} is live and shows {late:?}, which are not there")

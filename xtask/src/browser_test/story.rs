@@ -53,9 +53,12 @@ pub(super) fn run() -> Result {
     browser.wait(&provider, "the provider knows that it is registered", |text| text.contains("is registered"))?;
 
     native.stop(|| false);
-    browser.wait(&consumer, "the consumer sees the other program leave", |text| !text.contains("native-1"))?;
+    browser.wait(&consumer, "the consumer sees the other program leave, and why", |text| {
+        text.contains("native-1 (deregistered)") && !text.contains("native-1 up")
+    })?;
     browser.close(&provider)?;
-    browser.wait(&consumer, "a tab that is closed deregisters", |text| !text.contains(&id))?;
+    let gone = format!("{id} (deregistered)");
+    browser.wait(&consumer, "a tab that is closed deregisters", |text| text.contains(&gone))?;
 
     expect(watches(&registry)? == "1", "one watch is open", "")?;
     browser.run(&consumer, "document.getElementById('leave').click()")?;

@@ -17,16 +17,24 @@ static SEED: AtomicU64 = AtomicU64::new(1);
 #[derive(Clone, Debug, Default)]
 pub struct Local {
     pub drivers: Arc<AtomicUsize>,
+    /// Whether requests vanish, instead of failing at once.
+    pub hole: bool,
 }
 
 /// A network on which nobody is.
 #[derive(Debug)]
-pub struct Nobody(bool);
+pub struct Nobody {
+    silent: bool,
+    ended: bool,
+}
 
 impl futures_core::Stream for Nobody {
     type Item = Input;
     fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Input>> {
-        let first = !std::mem::replace(&mut self.0, true);
+        if self.silent {
+            return Poll::Pending;
+        }
+        let first = !std::mem::replace(&mut self.ended, true);
         Poll::Ready(first.then(|| Input::Failure(Failure::not_sent("there is no network"))))
     }
 }
@@ -46,7 +54,7 @@ impl Runtime for Local {
     }
 
     fn request(&self, _: Request) -> Nobody {
-        Nobody(false)
+        Nobody { silent: self.hole, ended: false }
     }
 
     fn spawn(&self, driver: Driver<Self>) {

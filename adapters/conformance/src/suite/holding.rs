@@ -12,7 +12,7 @@ use super::stage::{LONG, SHORT, Stage, ids, instance};
 pub async fn a_deregistration_that_races_a_registration_wins<R: Runtime>(stage: Stage<R>) {
     let arena = stage.arena("").await;
     let client = stage.client(&[&arena.proxy]);
-    let held = stage.soon("registering", client.register(instance("web", "a")).ttl(SHORT)).await.expect("it is new");
+    let held = stage.register(&client, instance("web", "a"), SHORT).await;
     // The registry forgets it, so that it is being registered anew while it is taken out.
     arena.command("proxy?mode=hole").await;
     arena.command("kill").await;
@@ -21,7 +21,7 @@ pub async fn a_deregistration_that_races_a_registration_wins<R: Runtime>(stage: 
     arena.command("proxy?mode=pass").await;
     stage.soon("deregistering", closing).await;
     // Whatever the client would still do, it does before this is answered.
-    let other = stage.soon("registering", client.register(instance("web", "b")).ttl(LONG)).await.expect("it is new");
+    let other = stage.register(&client, instance("web", "b"), LONG).await;
     assert_eq!(arena.ids("web").await, ["b"]);
     drop(other);
     stage.soon("closing", client.close()).await;
@@ -33,9 +33,9 @@ pub async fn a_deregistration_that_races_a_registration_wins<R: Runtime>(stage: 
 pub async fn registering_twice_is_one_registration<R: Runtime>(stage: Stage<R>) {
     let arena = stage.arena("").await;
     let client = stage.client(&[&arena.server]);
-    let one = stage.soon("registering", client.register(instance("web", "a")).ttl(LONG)).await.expect("it is new");
+    let one = stage.register(&client, instance("web", "a"), LONG).await;
     let again = instance("web", "a").with_version("2");
-    let two = stage.soon("registering", client.register(again).ttl(LONG)).await.expect("it is ours");
+    let two = stage.register(&client, again, LONG).await;
     assert_eq!(one.id(), two.id());
     assert_eq!(one.state(), RegistrationState::Registered);
     let listed = arena.listed("web").await;
@@ -44,8 +44,7 @@ pub async fn registering_twice_is_one_registration<R: Runtime>(stage: Stage<R>) 
     assert_eq!(two.state(), RegistrationState::Registered);
     assert!(stage.soon("deregistering", two.close()).await.confirmed);
     assert!(arena.ids("web").await.is_empty());
-    stage.soon("closing", client.close()).await;
-    arena.close().await;
+    arena.end(client).await;
 }
 
 /// A process dies and comes back under the same id before its old lease ends: it is live at once.
@@ -55,12 +54,11 @@ pub async fn a_new_life_takes_over_its_old_lease_at_once<R: Runtime>(stage: Stag
     arena.put("web", "a", json!({"ttl": "60s", "version": "old"})).await;
     let client = stage.client(&[&arena.server]);
     let new = instance("web", "a").with_version("new");
-    let held = stage.soon("registering", client.register(new).ttl(LONG)).await.expect("the newcomer has it");
+    let held = stage.register(&client, new, LONG).await;
     let listed = arena.listed("web").await;
     assert_eq!((listed.len(), &listed[0]["version"]), (1, &json!("new")));
     drop(held);
-    stage.soon("closing", client.close()).await;
-    arena.close().await;
+    arena.end(client).await;
 }
 
 /// Another holder registers the id: the first is told, and does not take it back.
@@ -68,17 +66,16 @@ pub async fn another_holder_supersedes_and_is_not_fought<R: Runtime>(stage: Stag
     let arena = stage.arena("").await;
     let one = stage.client(&[&arena.server]);
     let two = stage.client(&[&arena.server]);
-    let mut first = stage.soon("registering", one.register(instance("web", "a")).ttl(SHORT)).await.expect("it is new");
+    let mut first = stage.register(&one, instance("web", "a"), SHORT).await;
     let newer = instance("web", "a").with_version("2");
-    let second = stage.soon("registering", two.register(newer).ttl(SHORT)).await.expect("the newcomer has it");
+    let second = stage.register(&two, newer, SHORT).await;
     stage.state("the first is told", &mut first, |state| *state == RegistrationState::Superseded).await;
     drop(first);
     stage.soon("closing", one.close()).await;
     assert_eq!(second.state(), RegistrationState::Registered);
     let listed = arena.listed("web").await;
     assert_eq!((listed.len(), &listed[0]["version"]), (1, &json!("2")));
-    stage.soon("closing", two.close()).await;
-    arena.close().await;
+    arena.end(two).await;
 }
 
 /// A status is seen by others, and is there again when the registry has forgotten everything.
@@ -86,8 +83,7 @@ pub async fn a_status_is_set_and_survives_the_registry<R: Runtime>(stage: Stage<
     let arena = stage.arena("").await;
     let client = stage.client(&[&arena.server]);
     let mut watcher = client.watch("web").expect("it can be watched");
-    let mut held =
-        stage.soon("registering", client.register(instance("web", "a")).ttl(SHORT)).await.expect("it is new");
+    let mut held = stage.register(&client, instance("web", "a"), SHORT).await;
     let has = |status| move |list: &periplus::Listing| list.find("a").is_some_and(|it| it.status() == status);
     stage.list("it is up", &mut watcher, has(Status::Up)).await;
     held.set_status(Status::Draining).expect("it is held");
@@ -102,8 +98,7 @@ pub async fn a_status_is_set_and_survives_the_registry<R: Runtime>(stage: Stage<
     assert_eq!(arena.listed("web").await[0]["metadata"]["status"], "draining");
     held.set_status(Status::Up).expect("it is held");
     stage.list("it is up again", &mut watcher, has(Status::Up)).await;
-    stage.soon("closing", client.close()).await;
-    arena.close().await;
+    arena.end(client).await;
 }
 
 /// Many registrations in one process: ending one leaves the others.
@@ -136,18 +131,14 @@ pub async fn every_registration_has_a_lease_of_its_own<R: Runtime>(stage: Stage<
 pub async fn an_eviction_is_noticed_and_made_good<R: Runtime>(stage: Stage<R>) {
     let arena = stage.arena("").await;
     let client = stage.client(&[&arena.server]);
-    let mut watcher = client.watch("web").expect("it can be watched");
-    let mut held =
-        stage.soon("registering", client.register(instance("web", "a")).ttl(SHORT)).await.expect("it is new");
-    stage.list("it is seen", &mut watcher, |list| ids(list) == ["a"]).await;
+    let (mut held, mut watcher) = stage.watched(&client, SHORT).await;
     let body = json!({"reason": "a test", "block_for": "300ms"});
     assert_eq!(arena.act(Method::Post, "/v1/services/web/instances/a/evict", body).await.ok()["evicted"], true);
     stage.list("it is gone", &mut watcher, |list| list.is_empty() && list.is_live()).await;
     stage.state("it is lost", &mut held, |state| matches!(state, RegistrationState::Lost(_))).await;
     stage.registered(&mut held).await;
     stage.list("it is back", &mut watcher, |list| ids(list) == ["a"]).await;
-    stage.soon("closing", client.close()).await;
-    arena.close().await;
+    arena.end(client).await;
 }
 
 /// Dropping a registration, a future that makes one, or a whole client leaves nothing behind.
@@ -155,7 +146,7 @@ pub async fn what_is_dropped_is_taken_out<R: Runtime>(stage: Stage<R>) {
     let arena = stage.arena("").await;
     let client = stage.client(&[&arena.server]);
     let watcher = client.watch("web").expect("it can be watched");
-    let held = stage.soon("registering", client.register(instance("web", "a")).ttl(LONG)).await.expect("it is new");
+    let held = stage.register(&client, instance("web", "a"), LONG).await;
     drop(held);
     stage.until("a dropped registration is gone", async || arena.ids("web").await.is_empty()).await;
 
@@ -166,7 +157,7 @@ pub async fn what_is_dropped_is_taken_out<R: Runtime>(stage: Stage<R>) {
         let made = stage.within(span, &mut making).await;
         drop((made, making));
     }
-    let last = stage.soon("registering", client.register(instance("web", "z")).ttl(LONG)).await.expect("it is new");
+    let last = stage.register(&client, instance("web", "z"), LONG).await;
     stage.until("what was given up is gone", async || arena.ids("web").await == ["z"]).await;
 
     // All handles go, without a word.
@@ -188,7 +179,7 @@ pub async fn closing_is_the_last_word<R: Runtime>(stage: Stage<R>) {
     let mut watcher = client.watch("web").expect("it can be watched");
     let mut held = Vec::new();
     for id in ["a", "b", "c"] {
-        held.push(stage.soon("registering", client.register(instance("web", id)).ttl(SHORT)).await.expect("it is new"));
+        held.push(stage.register(&client, instance("web", id), SHORT).await);
     }
     let clone = client.clone();
     stage.soon("closing", client.close()).await;
@@ -214,7 +205,7 @@ pub async fn a_registry_that_is_gone_does_not_keep_a_client_from_closing<R: Runt
     let arena = stage.arena("").await;
     for (id, failure) in [("a", "kill"), ("b", "proxy?mode=hole")] {
         let client = stage.client(&[&arena.proxy]);
-        let held = stage.soon("registering", client.register(instance("web", id)).ttl(LONG)).await.expect("it is new");
+        let held = stage.register(&client, instance("web", id), LONG).await;
         arena.command(failure).await;
         stage.soon("closing", client.close()).await;
         assert_eq!(held.state(), RegistrationState::Deregistered { confirmed: false });
@@ -238,15 +229,14 @@ pub async fn all_kinds_of_endpoints_come_back_as_they_were<R: Runtime>(stage: St
     ];
     let mut wanted = instance("web", "a").with_metadata("näme", "wört \"quoted\" \\ \u{1f6a2}").with_version("1.2.3-β");
     wanted.endpoints = texts.iter().map(|&text| Endpoint::new(text).expect("it is an endpoint")).collect();
-    let held = stage.soon("registering", client.register(wanted.clone()).ttl(LONG)).await.expect("it is new");
+    let held = stage.register(&client, wanted.clone(), LONG).await;
     let mut watcher = client.watch("web").expect("it can be watched");
     let list = stage.list("it is seen", &mut watcher, |list| list.len() == 1).await;
     assert_eq!(list.decode(), [wanted.clone()]);
     let asked = stage.soon("asking", client.get_service("web")).await.expect("it is known");
     assert_eq!(asked.decode(), [wanted]);
     drop(held);
-    stage.soon("closing", client.close()).await;
-    arena.close().await;
+    arena.end(client).await;
 }
 
 /// Advertising a loopback or unspecified address to a registry on another machine is refused, with an error that names
@@ -265,6 +255,5 @@ pub async fn what_leads_others_to_themselves_is_refused<R: Runtime>(stage: Stage
         drop(stage.soon("registering", near.register(wanted)).await.expect(text));
     }
     stage.soon("closing", far.close()).await;
-    stage.soon("closing", near.close()).await;
-    near_arena.close().await;
+    near_arena.end(near).await;
 }

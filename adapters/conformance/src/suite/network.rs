@@ -13,10 +13,7 @@ use super::stage::{LONG, SHORT, Stage, ids, instance};
 pub async fn garbage_never_changes_what_is_known<R: Runtime>(stage: Stage<R>) {
     let arena = stage.arena("").await;
     let client = stage.client(&[&arena.proxy]);
-    let mut watcher = client.watch("web").expect("it can be watched");
-    let mut held =
-        stage.soon("registering", client.register(instance("web", "a")).ttl(SHORT)).await.expect("it is new");
-    stage.list("it is seen", &mut watcher, |list| ids(list) == ["a"]).await;
+    let (mut held, mut watcher) = stage.watched(&client, SHORT).await;
     for mode in ["noise", "json", "html", "hole"] {
         arena.command(&format!("proxy?mode={mode}")).await;
         let kept = async {
@@ -39,8 +36,7 @@ pub async fn garbage_never_changes_what_is_known<R: Runtime>(stage: Stage<R>) {
         stage.until("the registry has it", async || arena.ids("web").await == ["a"]).await;
     }
     assert!(client.counters().failures >= 4);
-    stage.soon("closing", client.close()).await;
-    arena.close().await;
+    arena.end(client).await;
 }
 
 /// An entry that is no instance is skipped, counted and reported; the others are delivered.
@@ -60,8 +56,7 @@ pub async fn a_foreign_entry_is_skipped_and_the_others_are_delivered<R: Runtime>
     stage.soon("it is reported", reported).await;
     arena.put("web", "more", json!({"ttl": "60s"})).await;
     stage.list("what follows is seen", &mut watcher, |list| ids(list) == ["more", "plain"]).await;
-    stage.soon("closing", client.close()).await;
-    arena.close().await;
+    arena.end(client).await;
 }
 
 /// Every word of the registry takes its time, in pieces of a few bytes.
@@ -72,15 +67,14 @@ pub async fn a_slow_network_is_no_outage<R: Runtime>(stage: Stage<R>) {
     let config = ClientConfig { call_timeout: long, silence: long, ..Stage::<R>::config() };
     let client = stage.client_with(&[&arena.proxy], config);
     let mut watcher = client.watch("web").expect("it can be watched");
-    let held = stage.soon("registering", client.register(instance("web", "a")).ttl(LONG)).await.expect("it is new");
+    let held = stage.register(&client, instance("web", "a"), LONG).await;
     for id in ["b", "c", "d"] {
         arena.put("web", id, json!({"ttl": "60s"})).await;
     }
     stage.list("all are seen", &mut watcher, |list| ids(list) == ["a", "b", "c", "d"] && list.is_live()).await;
     assert_eq!(held.view().expect("it is held").registered, 1);
     assert_eq!(client.counters().failures, 0);
-    stage.soon("closing", client.close()).await;
-    arena.close().await;
+    arena.end(client).await;
 }
 
 /// Connections are cut in the middle of heads, events and answers: nothing is lost, and nothing half is believed.
@@ -104,23 +98,19 @@ pub async fn connections_cut_in_the_middle_lose_nothing<R: Runtime>(stage: Stage
     }
     arena.command("proxy?mode=pass").await;
     stage.list("all are seen", &mut watcher, |list| list.is_live() && ids(list) == names).await;
-    stage.soon("closing", client.close()).await;
-    arena.close().await;
+    arena.end(client).await;
 }
 
 /// A connection is open at both ends and nothing passes: the silence is noticed, and another is made.
 pub async fn a_connection_that_died_silently_is_noticed<R: Runtime>(stage: Stage<R>) {
     let arena = stage.arena("").await;
     let client = stage.client(&[&arena.proxy]);
-    let mut watcher = client.watch("web").expect("it can be watched");
-    let mut held = stage.soon("registering", client.register(instance("web", "a")).ttl(LONG)).await.expect("it is new");
-    stage.list("it is seen", &mut watcher, |list| ids(list) == ["a"]).await;
+    let (mut held, mut watcher) = stage.watched(&client, LONG).await;
     arena.command("proxy?mode=pass&existing=freeze").await;
     arena.put("web", "b", json!({"ttl": "60s"})).await;
     stage.list("the silence ends", &mut watcher, |list| list.is_live() && ids(list) == ["a", "b"]).await;
     held.set_status(periplus::core::Status::Draining).expect("it is held");
     stage.soon("the change", held.acknowledged()).await.expect("it is held");
     stage.registered(&mut held).await;
-    stage.soon("closing", client.close()).await;
-    arena.close().await;
+    arena.end(client).await;
 }

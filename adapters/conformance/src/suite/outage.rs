@@ -29,8 +29,7 @@ pub async fn a_client_waits_for_a_registry_that_is_down_at_start<R: Runtime>(sta
     let list = stage.list("it is seen", &mut watcher, |list| ids(list) == ["a"]).await;
     assert!(list.is_live());
     assert_eq!(arena.ids("web").await, ["a"]);
-    stage.soon("closing", client.close()).await;
-    arena.close().await;
+    arena.end(client).await;
 }
 
 /// The registry is killed and comes back with its memory gone: everything is there again, and the client never showed
@@ -38,10 +37,7 @@ pub async fn a_client_waits_for_a_registry_that_is_down_at_start<R: Runtime>(sta
 pub async fn what_was_registered_is_registered_again_after_a_kill<R: Runtime>(stage: Stage<R>) {
     let arena = stage.arena("warm-up=3s").await;
     let client = stage.client(&[&arena.server]);
-    let mut watcher = client.watch("web").expect("it can be watched");
-    let mut held =
-        stage.soon("registering", client.register(instance("web", "a")).ttl(SHORT)).await.expect("it is new");
-    stage.list("it is seen", &mut watcher, |list| ids(list) == ["a"]).await;
+    let (mut held, mut watcher) = stage.watched(&client, SHORT).await;
 
     arena.command("kill").await;
     let list = stage.list("the outage is noticed", &mut watcher, |list| !list.is_live()).await;
@@ -56,16 +52,14 @@ pub async fn what_was_registered_is_registered_again_after_a_kill<R: Runtime>(st
     let back = stage.list("it is live again", &mut watcher, |list| !is_stale(list.provenance)).await;
     assert_eq!(ids(&back), ["a"]);
     assert!(client.counters().losses >= 1);
-    stage.soon("closing", client.close()).await;
-    arena.close().await;
+    arena.end(client).await;
 }
 
 /// Lost again during the retry, twice in a row.
 pub async fn a_registration_lost_twice_in_a_row_is_made_again<R: Runtime>(stage: Stage<R>) {
     let arena = stage.arena("").await;
     let client = stage.client(&[&arena.server]);
-    let mut held =
-        stage.soon("registering", client.register(instance("web", "a")).ttl(SHORT)).await.expect("it is new");
+    let mut held = stage.register(&client, instance("web", "a"), SHORT).await;
     for _ in 0..3 {
         arena.command("kill").await;
         arena.command("start").await;
@@ -86,10 +80,7 @@ pub async fn a_registration_lost_twice_in_a_row_is_made_again<R: Runtime>(stage:
 pub async fn a_frozen_registry_makes_the_client_say_so_and_recover<R: Runtime>(stage: Stage<R>) {
     let arena = stage.arena("").await;
     let client = stage.client(&[&arena.server]);
-    let mut watcher = client.watch("web").expect("it can be watched");
-    let mut held =
-        stage.soon("registering", client.register(instance("web", "a")).ttl(SHORT)).await.expect("it is new");
-    stage.list("it is seen", &mut watcher, |list| ids(list) == ["a"]).await;
+    let (mut held, mut watcher) = stage.watched(&client, SHORT).await;
 
     arena.command("stop").await;
     stage.state("it is lost", &mut held, |state| matches!(state, RegistrationState::Lost(_))).await;
@@ -99,17 +90,14 @@ pub async fn a_frozen_registry_makes_the_client_say_so_and_recover<R: Runtime>(s
     stage.registered(&mut held).await;
     stage.list("it is live", &mut watcher, |list| list.is_live() && ids(list) == ["a"]).await;
     assert_eq!(arena.ids("web").await, ["a"]);
-    stage.soon("closing", client.close()).await;
-    arena.close().await;
+    arena.end(client).await;
 }
 
 /// Two addresses: when the first fails, the second takes over, and nothing is lost on the way.
 pub async fn a_second_address_takes_over_when_the_first_fails<R: Runtime>(stage: Stage<R>) {
     let arena = stage.arena("").await;
     let client = stage.client(&[&arena.proxy, &arena.server]);
-    let mut watcher = client.watch("web").expect("it can be watched");
-    let mut held = stage.soon("registering", client.register(instance("web", "a")).ttl(LONG)).await.expect("it is new");
-    stage.list("it is seen", &mut watcher, |list| ids(list) == ["a"]).await;
+    let (mut held, mut watcher) = stage.watched(&client, LONG).await;
     assert_ne!(arena.command("connects").await, json!([]), "the first address is asked first");
 
     arena.command("proxy?mode=refuse").await;
@@ -119,8 +107,7 @@ pub async fn a_second_address_takes_over_when_the_first_fails<R: Runtime>(stage:
     stage.soon("the change", held.acknowledged()).await.expect("it is held");
     assert_eq!(held.view().expect("it is held").registered, 1, "the same registry has it still");
     stage.registered(&mut held).await;
-    stage.soon("closing", client.close()).await;
-    arena.close().await;
+    arena.end(client).await;
 }
 
 /// The registry restarts with its memory gone: no watcher loses an instance that is alive.
@@ -131,7 +118,7 @@ pub async fn a_restart_without_memory_takes_nobody_who_is_alive<R: Runtime>(stag
     let mut watcher = reader.watch("web").expect("it can be watched");
     let mut held = Vec::new();
     for id in ["a", "b", "c"] {
-        held.push(stage.soon("registering", holder.register(instance("web", id)).ttl(SHORT)).await.expect("it is new"));
+        held.push(stage.register(&holder, instance("web", id), SHORT).await);
     }
     stage.list("all are seen", &mut watcher, |list| ids(list) == ["a", "b", "c"]).await;
 
@@ -153,8 +140,7 @@ pub async fn a_restart_without_memory_takes_nobody_who_is_alive<R: Runtime>(stag
         stage.registered(held).await;
     }
     stage.soon("closing", holder.close()).await;
-    stage.soon("closing", reader.close()).await;
-    arena.close().await;
+    arena.end(reader).await;
 }
 
 /// After the warm-up those that did not come back go, in one difference.
@@ -162,8 +148,7 @@ pub async fn what_died_during_a_restart_goes_in_one_difference<R: Runtime>(stage
     let arena = stage.arena("warm-up=2s").await;
     let holder = stage.client(&[&arena.server]);
     let reader = stage.client(&[&arena.server]);
-    let mut held =
-        stage.soon("registering", holder.register(instance("web", "a")).ttl(SHORT)).await.expect("it is new");
+    let mut held = stage.register(&holder, instance("web", "a"), SHORT).await;
     for id in ["x", "y", "z"] {
         arena.put("web", id, json!({"ttl": "1s"})).await;
     }
@@ -185,8 +170,7 @@ pub async fn what_died_during_a_restart_goes_in_one_difference<R: Runtime>(stage
     assert_eq!(gone, ["x", "y", "z"]);
     stage.registered(&mut held).await;
     stage.soon("closing", holder.close()).await;
-    stage.soon("closing", reader.close()).await;
-    arena.close().await;
+    arena.end(reader).await;
 }
 
 /// A client that starts while the registry is down shows what an earlier one has known, as far as the runtime stores
@@ -219,6 +203,5 @@ pub async fn the_last_known_sets_are_there_at_a_cold_start<R: Runtime>(stage: St
     arena.command("start").await;
     arena.put("web", "b", json!({"ttl": "60s"})).await;
     stage.list("the registry's word counts", &mut watcher, |list| list.is_live() && list.find("b").is_some()).await;
-    stage.soon("closing", client.close()).await;
-    arena.close().await;
+    arena.end(client).await;
 }

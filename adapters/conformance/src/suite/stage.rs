@@ -138,6 +138,25 @@ impl<R: Runtime> Stage<R> {
         self.soon(what, holding).await;
     }
 
+    /// Registers an instance.
+    ///
+    /// # Panics
+    /// If it takes too long, or is refused.
+    pub async fn register(&self, client: &Client, instance: ServiceInstance, ttl: Duration) -> Registration {
+        self.soon("registering", client.register(instance).ttl(ttl)).await.expect("nobody else has the id")
+    }
+
+    /// Watches the service `web`, registers its only instance `a`, and waits until it is seen.
+    ///
+    /// # Panics
+    /// If it takes too long.
+    pub async fn watched(&self, client: &Client, ttl: Duration) -> (Registration, Watcher) {
+        let mut watcher = client.watch("web").expect("it can be watched");
+        let held = self.register(client, instance("web", "a"), ttl).await;
+        self.list("it is seen", &mut watcher, |list| ids(list) == ["a"]).await;
+        (held, watcher)
+    }
+
     /// Waits until a registration is in such a state.
     ///
     /// # Panics
@@ -285,6 +304,15 @@ impl<R: Runtime> Arena<R> {
         let past = self.act(Method::Get, &format!("/v1/history?service={service}"), Value::Null).await.ok();
         let entries = past["entries"].as_array().cloned().unwrap_or_default();
         entries.iter().filter_map(|entry| Some(entry["cause"].as_str()?.to_owned())).collect()
+    }
+
+    /// Closes a client, and then the arena.
+    ///
+    /// # Panics
+    /// If it takes too long.
+    pub async fn end(self, client: Client) {
+        self.stage.soon("closing", client.close()).await;
+        self.close().await;
     }
 
     /// Ends the arena. One that a failed scenario leaves behind ends with the harness.

@@ -18,15 +18,14 @@ pub async fn an_empty_set_is_the_registrys_own_word<R: Runtime>(stage: Stage<R>)
     let mut watcher = client.watch("web").expect("it can be watched");
     let first = stage.soon("the first word", watcher.next()).await.expect("it is open");
     assert_eq!((first.len(), first.provenance), (0, Provenance::Live));
-    let held = stage.soon("registering", client.register(instance("web", "a")).ttl(LONG)).await.expect("it is new");
+    let held = stage.register(&client, instance("web", "a"), LONG).await;
     stage.list("it is seen", &mut watcher, |list| ids(list) == ["a"]).await;
     drop(held);
     let last = stage.list("it is gone", &mut watcher, |list| list.is_empty()).await;
     assert_eq!(last.provenance, Provenance::Live);
     let asked = stage.soon("asking", client.get_service("nobody")).await.expect("the registry has answered");
     assert_eq!((asked.len(), asked.provenance), (0, Provenance::Live));
-    stage.soon("closing", client.close()).await;
-    arena.close().await;
+    arena.end(client).await;
 }
 
 /// The first listing fails: the next success delivers the snapshot.
@@ -41,8 +40,7 @@ pub async fn a_first_listing_that_fails_is_made_up_for<R: Runtime>(stage: Stage<
     arena.command("proxy?mode=pass").await;
     let list = stage.soon("the first word", watcher.next()).await.expect("it is open");
     assert_eq!((ids(&list), list.provenance), (vec!["a"], Provenance::Live));
-    stage.soon("closing", client.close()).await;
-    arena.close().await;
+    arena.end(client).await;
 }
 
 /// Changes go on while the watch begins, and while it is opened again: none is lost.
@@ -74,8 +72,7 @@ pub async fn nothing_is_lost_between_listing_and_watching<R: Runtime>(stage: Sta
     let (mut known, ()) = stage.soon("all are seen", futures_util::future::join(watching, changing)).await;
     known.sort();
     assert_eq!(known, (0..40).map(|at| format!("i{at:02}")).collect::<Vec<_>>());
-    stage.soon("closing", client.close()).await;
-    arena.close().await;
+    arena.end(client).await;
 }
 
 /// A service whose name is a prefix of another's sees only its own; who watches a prefix sees both.
@@ -100,8 +97,7 @@ pub async fn a_name_that_begins_alike_is_another_service<R: Runtime>(stage: Stag
     stage.list("both are seen", &mut prefix, |list| ids(list) == ["a", "x"]).await;
     let asked = stage.soon("asking", client.get_service("web")).await.expect("it is known");
     assert_eq!(ids(&asked), ["a"]);
-    stage.soon("closing", client.close()).await;
-    arena.close().await;
+    arena.end(client).await;
 }
 
 /// Two watchers of one service; stopping one leaves the other, and stopping both ends the watch.
@@ -125,8 +121,7 @@ pub async fn one_of_two_watchers_ends_and_the_other_goes_on<R: Runtime>(stage: S
         watches["watches"].as_array().is_some_and(Vec::is_empty)
     };
     stage.until("nobody is left", unwatched).await;
-    stage.soon("closing", client.close()).await;
-    arena.close().await;
+    arena.end(client).await;
 }
 
 /// A reader that does not read gets the latest in one step.
@@ -147,15 +142,14 @@ pub async fn a_slow_reader_gets_the_latest_in_one_step<R: Runtime>(stage: Stage<
     let latest: Vec<_> = changed.changes.iter().filter_map(Change::after).map(|it| it.decode().version).collect();
     assert_eq!(latest, ["49", ""]);
     assert!(stage.within(Duration::from_millis(100), slow.next_changes()).await.is_none(), "there is nothing else");
-    stage.soon("closing", client.close()).await;
-    arena.close().await;
+    arena.end(client).await;
 }
 
 /// What an operator lays over an instance is seen by those who watch it, until it is cleared.
 pub async fn an_overlay_is_seen_and_cleared<R: Runtime>(stage: Stage<R>) {
     let arena = stage.arena("").await;
     let client = stage.client(&[&arena.server]);
-    let mut held = stage.soon("registering", client.register(instance("web", "a")).ttl(LONG)).await.expect("it is new");
+    let mut held = stage.register(&client, instance("web", "a"), LONG).await;
     let mut watcher = client.watch("web").expect("it can be watched");
     stage.list("it is seen", &mut watcher, |list| ids(list) == ["a"]).await;
     let path = "/v1/services/web/instances/a/overlay";
@@ -169,8 +163,7 @@ pub async fn an_overlay_is_seen_and_cleared<R: Runtime>(stage: Stage<R>) {
     assert_eq!(arena.act(Method::Delete, path, Value::Null).await.ok()["changed"], true);
     stage.list("it is up", &mut watcher, |list| list.find("a").is_some_and(|it| it.status() == Status::Up)).await;
     stage.registered(&mut held).await;
-    stage.soon("closing", client.close()).await;
-    arena.close().await;
+    arena.end(client).await;
 }
 
 /// Whoever waits for a word may give that up and begin again, and misses nothing.
@@ -201,6 +194,5 @@ pub async fn waiting_may_be_given_up_and_begun_again<R: Runtime>(stage: Stage<R>
         watches["watches"].as_array().is_some_and(Vec::is_empty)
     };
     stage.until("nothing is left behind", unwatched).await;
-    stage.soon("closing", client.close()).await;
-    arena.close().await;
+    arena.end(client).await;
 }

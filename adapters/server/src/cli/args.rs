@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use periplus_core::client::ClientConfig;
-use periplus_core::http::origin::is_loopback;
+use periplus_core::http::origin::is_own;
 use periplus_core::instance::{STATUS, WEIGHT, ZONE};
 use periplus_core::{Endpoint, InstanceId, Namespace, ServiceInstance, ServiceName, Status};
 use periplus_tokio::{ConnectError, ConnectOptions, Tokio, connect_with};
@@ -177,7 +177,7 @@ fn host_name() -> Option<String> {
 fn check_reachable(endpoint: &Endpoint, registry: &Address) -> Result<(), Usage> {
     let parts = endpoint.parts().map_err(|error| Usage(error.to_string()))?;
     let nowhere = matches!(parts.host, "0.0.0.0" | "::");
-    let only_here = is_loopback(parts.host) && !registry.is_loopback();
+    let only_here = is_own(parts.host) && !registry.is_own();
     if nowhere || only_here {
         let what = if nowhere { "no address that anybody can connect to" } else { "this machine only" };
         return Err(Usage(format!(

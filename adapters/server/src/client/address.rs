@@ -19,8 +19,8 @@ impl Address {
 
     /// Whether one of them is on this machine, as far as the text says.
     #[must_use]
-    pub fn is_loopback(&self) -> bool {
-        self.0.iter().any(Origin::is_loopback)
+    pub fn is_own(&self) -> bool {
+        self.0.iter().any(Origin::is_own)
     }
 }
 
@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn a_registry_is_on_this_machine_if_one_of_its_hosts_is() {
-        assert!("other,[::1]:1".parse::<Address>().unwrap().is_loopback());
-        assert!(!"other".parse::<Address>().unwrap().is_loopback());
+        assert!("other,[::1]:1".parse::<Address>().unwrap().is_own());
+        assert!(!"other".parse::<Address>().unwrap().is_own());
     }
 }

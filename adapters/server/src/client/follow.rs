@@ -1,16 +1,18 @@
 //! A stream of events that is opened again after a loss, where it was.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use periplus_core::Rng;
+use periplus_core::client::Backoff;
 use periplus_core::http::sse::Event;
 use periplus_core::http::target::Target;
+use periplus_hyper::host;
 use smol_str::SmolStr;
 
 use super::Client;
-use super::backoff::Backoff;
 use super::error::CallError;
 use super::stream::EventStream;
-use crate::random::Random;
+use crate::random;
 
 /// Those who lose a stream come back within this time, not all at once.
 const SPREAD: Duration = Duration::from_secs(1);
@@ -37,12 +39,13 @@ pub struct Follow {
     client: Client,
     target: Target,
     last_id: Option<SmolStr>,
-    stream: Option<(EventStream, Instant)>,
+    stream: Option<EventStream>,
     was_live: bool,
     /// What the registry asked for before its goodbye.
     retry: Option<Duration>,
     retry_in: Duration,
     backoff: Backoff,
+    rng: Rng,
 }
 
 impl Follow {
@@ -57,7 +60,8 @@ impl Follow {
             was_live: false,
             retry: None,
             retry_in: Duration::ZERO,
-            backoff: Backoff::new(Random::from_system()),
+            backoff: Backoff::default(),
+            rng: random::rng(),
         }
     }
 
@@ -67,12 +71,13 @@ impl Follow {
     /// The first attempt to connect failed, or the registry refuses for good.
     pub async fn next(&mut self) -> Result<Step, CallError> {
         loop {
-            let Some((stream, since)) = &mut self.stream else {
+            let Some(stream) = &mut self.stream else {
                 tokio::time::sleep(self.retry_in).await;
                 match self.client.stream(self.target.clone(), self.last_id.as_deref()).await {
-                    Ok(stream) => self.stream = Some((stream, Instant::now())),
+                    Ok(stream) => self.stream = Some(stream),
                     Err(error) if self.was_live && error.is_passing() => {
-                        self.retry_in = self.backoff.next(error.retry_after());
+                        let (hint, now) = (error.retry_after(), host::now());
+                        self.retry_in = self.backoff.next(&mut self.rng, Backoff::CAP, hint, now);
                         return Ok(Step::Stale { reason: error.to_string(), retry_in: self.retry_in });
                     }
                     Err(error) => return Err(error),
@@ -93,9 +98,10 @@ impl Follow {
                 Ok(None) => "the registry ended the stream".into(),
                 Err(error) => error.to_string(),
             };
-            self.backoff.worked_for(since.elapsed());
             self.stream = None;
-            self.retry_in = self.backoff.spread(SPREAD, self.retry.take());
+            let now = host::now();
+            self.backoff.worked(now);
+            self.retry_in = self.backoff.spread(&mut self.rng, SPREAD, now) + self.retry.take().unwrap_or_default();
             return Ok(Step::Stale { reason, retry_in: self.retry_in });
         }
     }

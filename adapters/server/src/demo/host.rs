@@ -4,18 +4,19 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use http::Method;
+use periplus_core::client::Backoff;
 use periplus_core::http::target::Target;
 use periplus_core::protocol::{Dated, DeregisterMessage, RenewMessage, RenewedMessage, UpdateMessage};
-use periplus_core::{Incarnation, Operation, Patch};
+use periplus_core::{Incarnation, Operation, Patch, Rng};
+use periplus_hyper::host;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::client::backoff::Backoff;
 use crate::client::error::CallError;
 use crate::client::messages::Registered;
 use crate::client::registration::Registration;
 use crate::client::{CALL_TIMEOUT, Client};
-use crate::random::{self, Random};
+use crate::random;
 
 /// How long a machine may try to deregister what is on it.
 const LAST_WORD: Duration = Duration::from_secs(3);
@@ -60,6 +61,7 @@ pub(super) struct Host {
     retry_at: Instant,
     away: bool,
     backoff: Backoff,
+    rng: Rng,
 }
 
 /// An instance on the machine.
@@ -94,7 +96,8 @@ impl Host {
             next_renewal: now + super::TTL / 3,
             retry_at: now,
             away: false,
-            backoff: Backoff::new(Random::from_system()),
+            backoff: Backoff::default(),
+            rng: random::rng(),
         }
     }
 
@@ -303,11 +306,12 @@ impl Host {
         if std::mem::take(&mut self.away) {
             let _ = self.remarks.send(Remark::Back);
         }
-        self.backoff.worked_for(Duration::from_secs(60));
+        self.backoff = Backoff::default();
     }
 
     fn on_failure(&mut self, error: &CallError) {
-        self.retry_at = Instant::now() + self.backoff.next(error.retry_after());
+        let (hint, now) = (error.retry_after(), host::now());
+        self.retry_at = Instant::now() + self.backoff.next(&mut self.rng, Backoff::CAP, hint, now);
         if !std::mem::replace(&mut self.away, true) {
             let _ = self.remarks.send(Remark::Away(error.to_string()));
         }

@@ -61,6 +61,23 @@ pub(super) fn field(out: &mut Vec<u8>, key: &str) {
     out.extend_from_slice(b"\":");
 }
 
+/// Appends `,"key":[{…},{…}]`, with what is written of each.
+pub(super) fn list<T>(
+    out: &mut Vec<u8>,
+    key: &str,
+    items: impl IntoIterator<Item = T>,
+    mut write: impl FnMut(&mut Vec<u8>, T),
+) {
+    field(out, key);
+    out.push(b'[');
+    for (at, item) in items.into_iter().enumerate() {
+        out.extend_from_slice(if at > 0 { b",{" } else { b"{" });
+        write(out, item);
+        out.push(b'}');
+    }
+    out.push(b']');
+}
+
 /// Closes an object that [`dated`] began.
 pub(super) fn dated_end(mut out: Vec<u8>) -> Response<Body> {
     out.push(b'}');

@@ -3,27 +3,22 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use periplus_core::{Instant, WallTime};
+use periplus_hyper::host;
 
-/// A clock that goes on while the machine sleeps, where the platform has one: its origin is when it was made.
+/// The clock of the clients, [`host::now`], but that its origin is when it was made.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Clock {
-    origin: u64,
-    #[cfg_attr(target_os = "linux", allow(dead_code))]
-    started: std::time::Instant,
+    origin: Instant,
 }
 
 impl Clock {
     pub(super) fn new() -> Self {
-        Self { origin: boot_micros().unwrap_or_default(), started: std::time::Instant::now() }
+        Self { origin: host::now() }
     }
 
-    /// Microseconds since the clock was made. No system call on Linux.
+    /// Microseconds since the clock was made.
     pub(super) fn now(&self) -> Instant {
-        let micros = boot_micros().map_or_else(
-            || u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX),
-            |now| now.saturating_sub(self.origin),
-        );
-        Instant::from_micros(micros)
+        Instant::default().saturating_add(host::now().saturating_since(self.origin))
     }
 }
 
@@ -31,17 +26,4 @@ impl Clock {
 pub(super) fn wall() -> WallTime {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     WallTime(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-}
-
-#[cfg(target_os = "linux")]
-fn boot_micros() -> Option<u64> {
-    use nix::time::{ClockId, clock_gettime};
-    let now = clock_gettime(ClockId::CLOCK_BOOTTIME).ok()?;
-    let seconds = u64::try_from(now.tv_sec()).ok()?;
-    Some(seconds * 1_000_000 + u64::try_from(now.tv_nsec()).ok()? / 1_000)
-}
-
-#[cfg(not(target_os = "linux"))]
-const fn boot_micros() -> Option<u64> {
-    None
 }

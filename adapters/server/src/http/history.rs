@@ -47,14 +47,7 @@ fn changes(call: &Call<'_>, namespace: &Namespace, service: Option<&ServiceName>
 
     let mut out = answer::dated(hub.epoch(), date, entries.len() * 768 + 64);
     count(&mut out, "first", first.0);
-    answer::field(&mut out, "entries");
-    out.push(b'[');
-    for (at, it) in entries.iter().enumerate() {
-        out.extend_from_slice(if at > 0 { b",{" } else { b"{" });
-        entry(&mut out, it);
-        out.push(b'}');
-    }
-    out.push(b']');
+    answer::list(&mut out, "entries", &entries, entry);
     if let Some(next) = next {
         count(&mut out, "next", next.0);
     }

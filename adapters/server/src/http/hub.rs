@@ -16,6 +16,7 @@ use super::clock::{self, Clock};
 use super::events::Ring;
 use super::metrics::Metrics;
 use crate::config::Config;
+use crate::random;
 
 /// Where the registry was when it answered.
 #[derive(Clone, Copy, Debug)]
@@ -87,11 +88,9 @@ struct Woken {
 
 impl Hub {
     pub(super) fn new(config: &Config, epoch: Epoch, metrics: Arc<Metrics>) -> Self {
-        let mut seed = [0; 32];
-        getrandom::fill(&mut seed).expect("the system gives random bytes");
         let clock = Clock::new();
         let now = clock.now();
-        let registry = Registry::new(config.registry(), seed, epoch.clone(), now, clock::wall());
+        let registry = Registry::new(config.registry(), random::bytes(), epoch.clone(), now, clock::wall());
         let state =
             State { registry, bells: Vec::new(), events: Ring::new(config.events_kept), armed: None, anchored: now };
         Self { state: Mutex::new(state), clock, epoch, rearm: Notify::new(), metrics }

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use periplus_core::Namespace;
 use periplus_core::catalog::ServiceSummary;
 use periplus_core::json::write_string;
 use periplus_core::registry::Overlay;
+use periplus_core::{Key, Namespace};
 
 use super::answer::{self, Answer};
 use super::body::Body;
@@ -160,15 +160,7 @@ pub(super) fn services(call: &Call<'_>) -> Answer {
     let more = found.len() > limit;
     found.truncate(limit);
     let mut out = answer::dated(hub.epoch(), date, found.len() * 128 + 64);
-    answer::field(&mut out, "services");
-    out.push(b'[');
-    for (at, service) in found.iter().enumerate() {
-        if at > 0 {
-            out.push(b',');
-        }
-        summary(&mut out, service);
-    }
-    out.push(b']');
+    answer::list(&mut out, "services", &found, summary);
     if let Some(last) = found.last().filter(|_| more) {
         answer::field(&mut out, "next");
         write_string(&mut out, &last.key.service);
@@ -177,7 +169,6 @@ pub(super) fn services(call: &Call<'_>) -> Answer {
 }
 
 fn summary(out: &mut Vec<u8>, service: &ServiceSummary) {
-    out.push(b'{');
     encode::pair(out, "name", &service.key.service);
     answer::field(out, "instances");
     encode::number(out, service.instances() as u64);
@@ -189,7 +180,6 @@ fn summary(out: &mut Vec<u8>, service: &ServiceSummary) {
     encode::number(out, service.revision.0);
     answer::field(out, "watchers");
     encode::number(out, service.watchers as u64);
-    out.push(b'}');
 }
 
 /// `GET /v1/namespaces`.
@@ -201,18 +191,13 @@ pub(super) fn namespaces(call: &Call<'_>) -> Answer {
         owned.collect::<Vec<_>>()
     });
     let mut out = answer::dated(hub.epoch(), date, found.len() * 64 + 32);
-    answer::field(&mut out, "namespaces");
-    out.push(b'[');
-    for (at, (name, usage)) in found.iter().enumerate() {
-        out.extend_from_slice(if at > 0 { b",{" } else { b"{" });
-        encode::pair(&mut out, "name", name);
-        answer::field(&mut out, "services");
-        encode::number(&mut out, usage.services as u64);
-        answer::field(&mut out, "instances");
-        encode::number(&mut out, usage.instances as u64);
-        out.push(b'}');
-    }
-    out.push(b']');
+    answer::list(&mut out, "namespaces", &found, |out, (name, usage)| {
+        encode::pair(out, "name", name);
+        answer::field(out, "services");
+        encode::number(out, usage.services as u64);
+        answer::field(out, "instances");
+        encode::number(out, usage.instances as u64);
+    });
     Ok(answer::dated_end(out))
 }
 
@@ -230,31 +215,24 @@ pub(super) fn overlays(call: &Call<'_>) -> Answer {
         (laid, blocks)
     });
     let mut out = answer::dated(hub.epoch(), date, overlays.len() * 256 + 64);
-    answer::field(&mut out, "overlays");
-    out.push(b'[');
-    for (at, (key, laid)) in overlays.iter().enumerate() {
-        out.extend_from_slice(if at > 0 { b",{" } else { b"{" });
-        encode::pair(&mut out, "service", &key.service);
-        out.push(b',');
-        encode::pair(&mut out, "id", &key.id);
-        answer::field(&mut out, "overlay");
-        overlay(&mut out, laid);
-        out.push(b'}');
-    }
-    out.push(b']');
-    answer::field(&mut out, "blocks");
-    out.push(b'[');
-    for (at, (key, block)) in blocks.iter().enumerate() {
-        out.extend_from_slice(if at > 0 { b",{" } else { b"{" });
-        encode::pair(&mut out, "service", &key.service);
-        out.push(b',');
-        encode::pair(&mut out, "id", &key.id);
-        out.push(b',');
-        encode::pair(&mut out, "reason", &block.reason);
-        answer::field(&mut out, "ends_in");
-        write_string(&mut out, &tenths(block.until.saturating_since(hub.now())));
-        out.push(b'}');
-    }
-    out.push(b']');
+    answer::list(&mut out, "overlays", &overlays, |out, (key, laid)| {
+        place(out, key);
+        answer::field(out, "overlay");
+        overlay(out, laid);
+    });
+    answer::list(&mut out, "blocks", &blocks, |out, (key, block)| {
+        place(out, key);
+        answer::field(out, "reason");
+        write_string(out, &block.reason);
+        answer::field(out, "ends_in");
+        write_string(out, &tenths(block.until.saturating_since(hub.now())));
+    });
     Ok(answer::dated_end(out))
+}
+
+/// Where an instance is in its namespace.
+fn place(out: &mut Vec<u8>, key: &Key) {
+    encode::pair(out, "service", &key.service);
+    out.push(b',');
+    encode::pair(out, "id", &key.id);
 }

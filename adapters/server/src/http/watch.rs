@@ -319,32 +319,23 @@ pub(super) fn watches(call: &Call<'_>) -> Answer {
     let hub = &call.server.hub;
     let (found, date) = hub.watches(limit);
     let mut out = answer::dated(hub.epoch(), date, found.len() * 160 + 32);
-    answer::field(&mut out, "watches");
-    out.push(b'[');
-    for (at, (id, info)) in found.iter().enumerate() {
-        out.extend_from_slice(if at > 0 { b",{\"watch\":" } else { b"{\"watch\":" });
-        encode::number(&mut out, id.index() as u64);
-        describe(&mut out, info, date.revision);
-        out.push(b'}');
-    }
-    out.push(b']');
+    answer::list(&mut out, "watches", &found, |out, (id, info)| {
+        out.extend_from_slice(b"\"watch\":");
+        encode::number(out, id.index() as u64);
+        describe(out, info, date.revision);
+    });
     Ok(answer::dated_end(out))
 }
 
 fn describe(out: &mut Vec<u8>, info: &WatchInfo, revision: Revision) {
-    answer::field(out, "selectors");
-    out.push(b'[');
-    for (at, selector) in info.selectors.iter().enumerate() {
-        out.extend_from_slice(if at > 0 { b",{" } else { b"{" });
+    answer::list(out, "selectors", &info.selectors, |out, selector| {
         encode::pair(out, "ns", selector.namespace());
         out.push(b',');
         match selector {
             Selector::Service(key) => encode::pair(out, "service", &key.service),
             Selector::Prefix { prefix, .. } => encode::pair(out, "prefix", prefix),
         }
-        out.push(b'}');
-    }
-    out.push(b']');
+    });
     if let Some(seen) = info.seen {
         answer::field(out, "seen");
         encode::number(out, seen.0);

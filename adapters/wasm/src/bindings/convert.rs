@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use js_sys::{JSON, Object, Reflect};
-use periplus::Listing;
 use periplus::core::client::{Counters, Provenance, RegistrationState};
 use periplus::core::instance::ServiceInstance;
 use periplus::core::protocol::Span;
-use periplus::core::{Endpoint, InstanceId, ServiceName};
+use periplus::core::{Change, Endpoint, InstanceId, ServiceName};
+use periplus::{Changed, Listing};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use wasm_bindgen::JsValue;
@@ -75,22 +75,55 @@ pub(super) fn item(value: Option<JsValue>) -> JsValue {
 }
 
 pub(super) fn listing(listing: &Listing) -> JsValue {
-    let mut text = String::from("[");
-    for instance in listing {
-        if text.len() > 1 {
-            text.push(',');
-        }
-        text.push_str(&String::from_utf8_lossy(instance.json()));
-    }
-    text.push(']');
-    // Kratos writes what is empty so. No text of an instance's looks like it: there, quotes are escaped.
-    let text = text.replace("\"metadata\":null", "\"metadata\":{}").replace("\"endpoints\":null", "\"endpoints\":[]");
-    let instances = JSON::parse(&text).expect("instances are written as JSON");
+    let instances = array(listing, |text, instance| text.push_str(&String::from_utf8_lossy(instance.json())));
     let listing_ = object(&[("instances", instances), ("provenance", provenance(listing.provenance).into())]);
     if let Some(age) = listing.age {
         let _ = Reflect::set(&listing_, &"staleForMs".into(), &(age.as_secs_f64() * 1_000.0).floor().into());
     }
     listing_
+}
+
+/// A list, with what changed.
+pub(super) fn told(list: &Listing, changed: &Changed) -> JsValue {
+    let told = listing(list);
+    let changes = array(&changed.changes, |text, change| {
+        let (kind, cause) = match change {
+            Change::Insert(_) => ("inserted", None),
+            Change::Update { .. } => ("updated", None),
+            Change::Remove(gone) => ("removed", changed.causes.get(&(gone.service_name(), gone.instance_id()))),
+        };
+        text.push_str("{\"type\":\"");
+        text.push_str(kind);
+        text.push('"');
+        for (key, instance) in [(",\"before\":", change.before()), (",\"after\":", change.after())] {
+            if let Some(instance) = instance {
+                text.push_str(key);
+                text.push_str(&String::from_utf8_lossy(instance.json()));
+            }
+        }
+        if let Some(cause) = cause {
+            text.push_str(",\"cause\":");
+            text.push_str(&serde_json::to_string(cause.as_str()).expect("a text can be written as JSON"));
+        }
+        text.push('}');
+    });
+    let _ = Reflect::set(&told, &"changes".into(), &changes);
+    told
+}
+
+/// An array of what has instances in it, written as JSON one by one.
+fn array<T>(items: impl IntoIterator<Item = T>, write: impl Fn(&mut String, T)) -> JsValue {
+    let mut text = String::from("[");
+    for item in items {
+        if text.len() > 1 {
+            text.push(',');
+        }
+        write(&mut text, item);
+    }
+    text.push(']');
+    // Kratos writes what is empty so. No text of an instance's looks like it: there, quotes are escaped.
+    let text = text.replace("\"metadata\":null", "\"metadata\":{}").replace("\"endpoints\":null", "\"endpoints\":[]");
+    JSON::parse(&text).expect("it is written as JSON")
 }
 
 pub(super) fn counters(counters: &Counters) -> JsValue {

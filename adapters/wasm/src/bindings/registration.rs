@@ -73,8 +73,8 @@ impl Registration {
         self.held.acknowledged().await.map_err(|error| error.to_js())
     }
 
-    /// Deregisters. Resolves when that is done, to whether the registry has confirmed it; if it cannot be reached, the
-    /// lease ends by itself.
+    /// Deregisters. Resolves when that is done, to whether the registry has confirmed it, after three seconds at most; it
+    /// is then tried on, and the lease ends by itself.
     pub async fn close(&self) -> bool {
         let closed = self.held.clone().close().await.confirmed;
         self.open.forget(&self.held);

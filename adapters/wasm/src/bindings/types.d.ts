@@ -53,6 +53,24 @@ export interface Listing {
   staleForMs?: number;
 }
 
+/**
+ * What changed of an instance. `cause` says why it went, as far as that was told: "deregistered", "expired", "evicted",
+ * "superseded", or a word of a later registry.
+ */
+export type Change =
+  | { type: "inserted"; before?: undefined; after: Instance }
+  | { type: "updated"; before: Instance; after: Instance }
+  | { type: "removed"; before: Instance; after?: undefined; cause?: string };
+
+/** What a watcher tells: the list, and what changed since it told last. */
+export interface Told extends Listing {
+  /**
+   * At most one an instance, ordered by service and id. All instances are inserted at first; there are none if only the
+   * provenance changed.
+   */
+  changes: Change[];
+}
+
 /** What became of a registration. After the last three nothing follows. */
 export type RegistrationState = "registering" | "registered" | "lost" | "superseded" | "refused" | "deregistered";
 

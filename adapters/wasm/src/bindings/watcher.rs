@@ -8,14 +8,16 @@ use std::task::{Context, Poll, Waker};
 
 use futures_core::Stream as _;
 use js_sys::Function;
+use periplus::{Changed, Changes};
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen_futures::spawn_local;
 
-use super::convert::{item, listing};
+use super::convert::{item, listing, told};
 use super::error::error;
 
-/// Follows a service until it is closed: `for await (const listing of watcher)`, or by the function given to `watch`.
+/// Follows a service until it is closed: `for await (const { instances, changes } of watcher)`, or by the function given
+/// to `watch`.
 #[wasm_bindgen]
 pub struct Watcher {
     watch: Rc<Watch>,
@@ -24,14 +26,14 @@ pub struct Watcher {
 /// What a watcher and its iterators share.
 pub(super) struct Watch {
     /// `None` once it is closed.
-    watcher: RefCell<Option<periplus::Watcher>>,
+    watcher: RefCell<Option<Changes>>,
     /// Who waits for the next list.
     waiting: RefCell<Option<Waker>>,
 }
 
 impl Watcher {
     pub(super) fn new(watcher: periplus::Watcher) -> Self {
-        let watch = Watch { watcher: RefCell::new(Some(watcher)), waiting: RefCell::new(None) };
+        let watch = Watch { watcher: RefCell::new(Some(watcher.into_changes())), waiting: RefCell::new(None) };
         Self { watch: Rc::new(watch) }
     }
 
@@ -50,8 +52,8 @@ impl Watcher {
 
 #[wasm_bindgen]
 impl Watcher {
-    /// The full list, as soon as there is something new.
-    #[wasm_bindgen(unchecked_return_type = "IteratorResult<Listing, undefined>")]
+    /// The full list, as soon as there is something new, with what changed since the last one.
+    #[wasm_bindgen(unchecked_return_type = "IteratorResult<Told, undefined>")]
     pub async fn next(&self) -> Result<JsValue, JsValue> {
         if self.watch.waiting.borrow().is_some() {
             return Err(error("busy", "the next list is waited for already, perhaps by the function given to watch()"));
@@ -62,7 +64,7 @@ impl Watcher {
     /// What is known now, without waiting. `undefined`: the watch is closed.
     #[wasm_bindgen(getter, unchecked_return_type = "Listing | undefined")]
     pub fn current(&self) -> JsValue {
-        let current = self.watch.watcher.borrow().as_ref().and_then(periplus::Watcher::current);
+        let current = self.watch.watcher.borrow().as_ref().and_then(|it| it.watcher().current());
         current.map_or(JsValue::UNDEFINED, |current| listing(&current))
     }
 
@@ -72,7 +74,7 @@ impl Watcher {
     }
 
     /// Ends the watch, as `for await` does when it is left.
-    #[wasm_bindgen(js_name = "return", unchecked_return_type = "IteratorResult<Listing, undefined>")]
+    #[wasm_bindgen(js_name = "return", unchecked_return_type = "IteratorResult<Told, undefined>")]
     pub async fn end(&self) -> JsValue {
         self.watch.close();
         item(None)
@@ -87,11 +89,13 @@ impl Watcher {
 
 impl Watch {
     async fn next(&self) -> Option<JsValue> {
-        let next = poll_fn(|context| self.poll_next(context)).await;
-        next.map(|next| listing(&next))
+        let changed = poll_fn(|context| self.poll_next(context)).await?;
+        // Nothing else runs in between: the list is the one after these changes.
+        let list = self.watcher.borrow().as_ref().and_then(|it| it.watcher().current())?;
+        Some(told(&list, &changed))
     }
 
-    fn poll_next(&self, context: &mut Context<'_>) -> Poll<Option<periplus::Listing>> {
+    fn poll_next(&self, context: &mut Context<'_>) -> Poll<Option<Changed>> {
         let polled = match &mut *self.watcher.borrow_mut() {
             Some(watcher) => Pin::new(watcher).poll_next(context),
             None => Poll::Ready(None),
