@@ -50,7 +50,7 @@ pub use config::{ClientConfig, ClientLimits};
 pub use machine::Machine;
 
 mod advertise;
-mod backoff;
+pub(crate) mod backoff;
 pub(crate) mod calls;
 mod config;
 pub(crate) mod holding;

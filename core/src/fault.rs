@@ -127,6 +127,44 @@ faults! {
     PutConfirmsNothing,
     /// An older snapshot of an epoch that was left is taken.
     EpochsForgotten,
+    // Of clients of Consul.
+    /// An index that has gone back is waited from.
+    ConsulIndexKept,
+    /// The TTL check is not passed after a registration.
+    ConsulNotPassed,
+    /// A list that is empty for want of rights is taken for empty.
+    ConsulFilteredEmpties,
+    /// A datacenter that does not answer has nothing.
+    ConsulDatacenterEmpties,
+    /// Endpoints of one scheme have one key.
+    ConsulSchemesCollide,
+    /// A registration is renewed at an agent that does not hold it.
+    ConsulRenewsElsewhere,
+    /// A check that the agent does not know is taken for renewed.
+    ConsulUnknownIgnored,
+    /// What a Consul without its memory does not list is taken for gone.
+    ConsulLossBelieved,
+    // Of clients of etcd.
+    /// etcd: a registration that is made again takes the key from whoever has it.
+    EtcdTakesBack,
+    /// etcd: a holder does not watch its own key.
+    EtcdKeyUnwatched,
+    /// etcd: a watch that is canceled because its past is gone is taken for quiet.
+    EtcdCompactionIgnored,
+    /// etcd: a watch is resumed one revision too late.
+    EtcdResumeOffByOne,
+    /// etcd: what another service has under a key that may be ours is taken for ours.
+    EtcdNameIgnored,
+    /// etcd: the cover of a registration counts from when its key was written, not from when its lease was.
+    EtcdCoverFromWrite,
+    /// etcd: the answer to a request for progress is taken for the place up to which everything was told.
+    EtcdProgressBelieved,
+    /// etcd: nobody looks whether the revision goes back.
+    EtcdRegressUnseen,
+    /// etcd: a lease that is gone counts as renewed.
+    EtcdGoneRenewed,
+    /// etcd: a deregistration deletes the key and leaves the lease, under which a late write brings it back.
+    EtcdLeaseLeft,
 }
 
 /// Which bugs are planted.

@@ -12,6 +12,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
+pub mod base64;
 pub mod body;
 pub mod lines;
 pub mod origin;

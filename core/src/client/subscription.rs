@@ -283,6 +283,11 @@ impl Subscriptions {
         core::mem::replace(&mut self.changed, false)
     }
 
+    /// Rises with every interest that comes or goes, covered or not.
+    pub(crate) const fn version(&self) -> u64 {
+        self.version
+    }
+
     // The sets.
 
     /// Changes the set of an interest, and tells whoever follows it. What goes, goes for this cause.

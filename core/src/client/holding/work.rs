@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::{GUESSED_TTL, Holding, Holdings, Phase, Urgency, Work};
+use super::{GUESSED_TTL, Held, Holding, Holdings, Phase, Urgency, Work};
 use crate::client::RegistrationId;
 use crate::http::RequestId;
 use crate::time::Instant;
@@ -92,6 +92,28 @@ impl<L> Holdings<L> {
                 }
             }
         }
+    }
+
+    /// The work of a registration goes on with another request, the next of a chain. The cover counts from when the first
+    /// was sent, unless it is said from when.
+    pub(crate) fn passed_on(&mut self, id: RegistrationId, from: RequestId, to: RequestId, counts: Option<Instant>) {
+        match self.entries.get_mut(&id).map(|holding| &mut holding.phase) {
+            Some(Phase::Registering { call, sent, .. }) if *call == from => {
+                *call = to;
+                *sent = counts.unwrap_or(*sent);
+            }
+            Some(Phase::Held(Held { saying: Some(call), .. }) | Phase::Leaving { call: Some(call), .. })
+                if *call == from =>
+            {
+                *call = to;
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether a registration has ended, or is not known.
+    pub(crate) fn is_over(&self, id: RegistrationId) -> bool {
+        self.entries.get(&id).is_none_or(|holding| matches!(holding.phase, Phase::Over))
     }
 
     /// A request that is not wanted any more.

@@ -28,13 +28,20 @@ pub struct Following {
     /// The interests that are covered, ascending, as of a version of the set of interests.
     interests: Vec<InterestId>,
     version: Option<u64>,
+    /// Whether it is about these interests alone, and not about those that they cover.
+    only: bool,
 }
 
 impl Following {
+    /// What is asked for by itself: what it covers is followed apart.
+    pub(crate) fn only(selector: Selector) -> Self {
+        Self { selectors: alloc::vec![selector], only: true, ..Self::default() }
+    }
+
     /// A stream that was opened with these selectors.
     #[must_use]
     pub const fn new(selectors: Vec<Selector>) -> Self {
-        Self { selectors, interests: Vec::new(), version: None }
+        Self { selectors, interests: Vec::new(), version: None, only: false }
     }
 
     /// What it was opened with.
@@ -160,7 +167,8 @@ impl Subscriptions {
             return;
         }
         let named: BTreeSet<&Selector> = stream.selectors.iter().collect();
-        let wide: Vec<&Selector> = named.iter().copied().filter(|s| matches!(s, Selector::Prefix { .. })).collect();
+        let is_wide = |s: &&Selector| !stream.only && matches!(s, Selector::Prefix { .. });
+        let wide: Vec<&Selector> = named.iter().copied().filter(is_wide).collect();
         let follows = |s: &Selector| named.contains(s) || wide.iter().any(|wide| wide.covers(s));
         let followed = self.interests.iter().filter(|(_, interest)| follows(&interest.selector));
         stream.interests = followed.map(|(id, _)| *id).collect();

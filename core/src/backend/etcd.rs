@@ -1,0 +1,241 @@
+//! The client machine of etcd, through its JSON gateway.
+
+mod ask;
+mod claim;
+mod cluster;
+mod gateway;
+mod keys;
+mod listing;
+mod login;
+mod message;
+mod options;
+mod own;
+mod stream;
+mod work;
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use smol_str::SmolStr;
+
+use crate::catalog::Selector;
+use crate::client::calls::Call;
+use crate::client::holding::Work;
+use crate::client::link::Fall;
+use crate::client::machine::{Machine, Protocol, What};
+use crate::client::{ClientConfig, CommandError, Registration};
+use crate::http::{Head, RequestId};
+use crate::name::Namespace;
+use crate::rng::{Rng, Seed};
+use crate::time::Instant;
+use claim::{Claims, Guard};
+use cluster::Cluster;
+use gateway::Paths;
+use login::Door;
+use stream::Streams;
+
+pub use message::LeaseId;
+pub use options::EtcdOptions;
+
+/// A client of an etcd. See [`Backend`](crate::client::Backend) for how it is driven.
+pub type Etcd = Machine<Wire>;
+
+/// What a client of an etcd keeps beside what every client keeps.
+#[derive(Debug)]
+pub struct Wire {
+    options: EtcdOptions,
+    paths: Paths,
+    door: Door,
+    claims: Claims,
+    cluster: Cluster,
+    streams: Streams,
+    /// Revocations under way that nobody waits for.
+    revoking: usize,
+}
+
+/// Which request of a piece of work it is.
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    /// The lease is made.
+    Grant,
+    /// The lease is there already: it is renewed.
+    Revive,
+    /// The key is written, or read.
+    Write {
+        /// What it expects.
+        guard: Guard,
+        /// What is written; `None`: the key goes.
+        value: Option<Vec<u8>>,
+        /// Whether an earlier write may have taken effect.
+        retry: bool,
+        /// How often the key was not as expected.
+        round: u32,
+    },
+    /// A lease is ended: this one, counted from the first.
+    Revoke(usize),
+    /// These are renewed.
+    Renew(Vec<LeaseId>),
+}
+
+/// A request that does no work of a registration.
+#[derive(Clone, Debug)]
+pub(crate) enum Aside {
+    Login,
+    List,
+    Watch,
+    Revoke,
+}
+
+impl Etcd {
+    /// A client that has not called yet. `seed` is 32 bytes from the system: the ids of leases are drawn from it.
+    ///
+    /// # Panics
+    /// If the configuration names no origin.
+    #[must_use]
+    pub fn new(config: ClientConfig, options: EtcdOptions, seed: Seed, now: Instant) -> Self {
+        let wire = Wire {
+            options,
+            paths: Paths::new(config.origins.len()),
+            door: Door::default(),
+            claims: Claims::default(),
+            cluster: Cluster::default(),
+            streams: Streams::default(),
+            revoking: 0,
+        };
+        Self::assemble(config, Rng::new(seed), wire, now)
+    }
+}
+
+impl Protocol for Wire {
+    type Lease = LeaseId;
+    type Step = Step;
+    type Aside = Aside;
+
+    const BATCH: usize = 256;
+
+    fn check(machine: &Etcd, registration: &Registration) -> Result<(), CommandError> {
+        check_namespace(&machine.wire.options, &registration.namespace)?;
+        for (at, endpoint) in registration.instance.endpoints.iter().enumerate() {
+            if let Ok(parts) = endpoint.parts()
+                && !is_go_url(parts.host, parts.rest)
+            {
+                let problem = String::from(
+                    "Kratos cannot parse it and would skip the whole instance: write %25 for a percent sign",
+                );
+                return Err(CommandError::Unfit { field: format!("endpoints[{at}]").into(), problem });
+            }
+        }
+        Ok(())
+    }
+
+    fn check_selector(machine: &Etcd, selector: &Selector) -> Result<(), CommandError> {
+        check_namespace(&machine.wire.options, selector.namespace())
+    }
+
+    fn may_ask(machine: &Etcd) -> bool {
+        machine.is_let_in()
+    }
+
+    fn ask(machine: &mut Etcd, work: Work, now: Instant) {
+        machine.ask(work, now);
+    }
+
+    fn on_called(machine: &mut Etcd, id: RequestId, now: Instant) {
+        machine.on_called(id, now);
+    }
+
+    fn asides(&self) -> usize {
+        self.streams.len() + self.revoking + usize::from(self.door.is_knocking())
+    }
+
+    fn is_streamed(aside: &Aside) -> bool {
+        matches!(aside, Aside::Watch)
+    }
+
+    fn on_aside_head(_: &mut Etcd, _: RequestId, _: &Head, _: Instant) {}
+
+    fn on_aside_chunk(machine: &mut Etcd, id: RequestId, chunk: &[u8], now: Instant) {
+        machine.on_stream_chunk(id, chunk, now);
+    }
+
+    fn on_aside_end(machine: &mut Etcd, id: RequestId, now: Instant) {
+        let Some(call) = machine.calls.end(id) else {
+            return;
+        };
+        match call.what {
+            What::Aside(Aside::Login) => machine.on_login(&call, now),
+            What::Aside(Aside::List) => machine.on_listed(id, call, now),
+            What::Aside(Aside::Watch) => machine.on_stream_end(id, call, now),
+            What::Aside(Aside::Revoke) => machine.wire.revoking -= 1,
+            What::Work(..) => {}
+        }
+    }
+
+    fn on_aside_over(
+        machine: &mut Etcd,
+        id: RequestId,
+        call: Call<What<Self>>,
+        fall: Fall,
+        reason: &str,
+        now: Instant,
+    ) {
+        match call.what {
+            What::Aside(Aside::Login) => machine.on_login_over(call.way, fall, reason, now),
+            What::Aside(Aside::List) => machine.on_listing_over(call.way, fall, reason, now),
+            What::Aside(Aside::Watch) => machine.on_stream_over(id, call.way, fall, reason, now),
+            What::Aside(Aside::Revoke) => machine.wire.revoking -= 1,
+            What::Work(..) => {}
+        }
+    }
+
+    fn follow(machine: &mut Etcd, now: Instant) {
+        machine.follow(now);
+        // Only now it is known whether there is anything to be let in for.
+        machine.knock(now);
+    }
+
+    fn on_time(machine: &mut Etcd, now: Instant) {
+        machine.knock(now);
+        machine.watch_time(now);
+    }
+
+    fn poll_timeout(machine: &Etcd) -> Option<Instant> {
+        machine.streams_timeout().into_iter().chain(machine.login_timeout()).min()
+    }
+
+    fn on_online(machine: &mut Etcd, now: Instant) {
+        machine.refresh_streams(now);
+    }
+
+    fn close(machine: &mut Etcd) {
+        machine.close_streams();
+    }
+}
+
+/// A namespace with a slash would lie within a service of another one.
+fn check_namespace(options: &EtcdOptions, namespace: &Namespace) -> Result<(), CommandError> {
+    let clash = format!("/{namespace}") == options.prefix && *namespace != Namespace::default();
+    if !namespace.contains('/') && !clash {
+        return Ok(());
+    }
+    let problem = if clash {
+        format!("`{}` is the prefix of the namespace `default`: use that", options.prefix)
+    } else {
+        String::from("its keys would lie among those of another one: use a name without a slash")
+    };
+    Err(CommandError::Unfit { field: SmolStr::new_static("namespace"), problem })
+}
+
+/// Whether Go's parser, which Kratos uses, takes what percent signs there are in a host, a path and a fragment.
+fn is_go_url(host: &str, rest: &str) -> bool {
+    let escaped = |text: &str| {
+        text.split('%').skip(1).all(|after| after.len() >= 2 && after.bytes().take(2).all(|b| b.is_ascii_hexdigit()))
+    };
+    let (path, fragment) = rest.split_once('#').unwrap_or((rest, ""));
+    let path = path.split('?').next().unwrap_or("");
+    !host.contains('%') && escaped(path) && escaped(fragment)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,595 @@
+//! The watch stream: one for all that is followed and for the keys of all registrations, resumed where each of them was.
+//!
+//! What etcd says is dated and says how a key is, not how it differs. So a stream may be opened while the one before is
+//! still heard, and takes over with its first word.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::ToString;
+use alloc::vec::Vec;
+use core::mem;
+use core::time::Duration;
+
+use super::cluster::{Floor, Past};
+use super::gateway::{self, Answer};
+use super::listing::{Listing, RANGES, Target};
+use super::message::{Line, Refusal, Watched};
+use super::{Aside, Etcd, Wire, keys};
+use crate::catalog::Selector;
+use crate::client::backoff::Backoff;
+use crate::client::calls::{Call, Way};
+use crate::client::link::Fall;
+use crate::client::machine::What;
+use crate::client::subscription::{Delivery, Following};
+use crate::client::{Channel, ClientEvent, RegistrationId};
+use crate::fault::Fault;
+use crate::http::RequestId;
+use crate::http::body::parse;
+use crate::http::lines::LineDecoder;
+use crate::protocol::Problem;
+use crate::time::Instant;
+
+/// What is asked for within this time is asked for with one request.
+const GATHER: Duration = Duration::from_millis(2);
+/// The same for keys of our own: their watches start in the past, so that they may wait for others.
+const OWN_GATHER: Duration = Duration::from_millis(250);
+
+/// What a client has under way to hear what it follows.
+#[derive(Debug, Default)]
+pub(super) struct Streams {
+    open: Option<Stream>,
+    /// Sent, and nothing heard of it yet.
+    opening: Option<Stream>,
+    pub(super) listing: Option<Listing>,
+    /// When it is time to see to it that everything is heard.
+    due: Option<Instant>,
+    /// Those that are to be listed although it is known where they are.
+    pub(super) relist: BTreeSet<Target>,
+    /// Those that are listed alone, because one of them may not be read.
+    pub(super) alone: BTreeSet<Target>,
+    /// Those that were refused, until then.
+    aside: BTreeSet<Target>,
+    aside_until: Option<Instant>,
+    backoff: Backoff,
+    /// When the stream is to show that it lives.
+    refresh: Option<Instant>,
+    /// When a stream last began behind what was seen.
+    doubted: Option<Instant>,
+    opened: bool,
+}
+
+impl Streams {
+    /// How many requests they have under way.
+    pub(super) const fn len(&self) -> usize {
+        self.open.is_some() as usize + self.opening.is_some() as usize + self.listing.is_some() as usize
+    }
+
+    pub(super) const fn is_due(&self) -> bool {
+        self.due.is_some()
+    }
+
+    fn due_at(&mut self, at: Instant) {
+        self.due = Some(self.due.map_or(at, |due| due.min(at)));
+    }
+}
+
+#[derive(Debug)]
+struct Stream {
+    call: RequestId,
+    lines: LineDecoder,
+    watches: Vec<Watch>,
+    /// Which watch has which id, as far as that was told.
+    ids: BTreeMap<i64, usize>,
+    /// How many were answered: answers come in order.
+    answered: usize,
+    heard: Instant,
+    /// What was known when it was opened.
+    floor: Floor,
+    /// Whether it will tell when all of the past has been told.
+    tells_progress: bool,
+}
+
+/// One watch of a stream.
+#[derive(Debug)]
+struct Watch {
+    target: Target,
+    following: Following,
+    /// What is known already.
+    from: u64,
+    over: bool,
+}
+
+impl Etcd {
+    /// Sees to it that everything that is followed is heard: lists what is not known, then opens a stream.
+    pub(super) fn follow(&mut self, now: Instant) {
+        if self.subscriptions.take_changed_interests() {
+            let gather = if self.wire.streams.len() > 0 { GATHER } else { Duration::ZERO };
+            self.wire.streams.due_at(now.saturating_add(gather));
+        }
+        let due = self.wire.streams.due.is_some_and(|due| due <= now);
+        if !due || self.wire.streams.listing.is_some() || !self.is_let_in() {
+            return;
+        }
+        let wanted = self.targets();
+        let Streams { relist, alone, aside, .. } = &mut self.wire.streams;
+        relist.retain(|target| wanted.contains_key(target));
+        alone.retain(|target| wanted.contains_key(target));
+        aside.retain(|target| wanted.contains_key(target));
+        if wanted.is_empty() {
+            return self.close_streams();
+        }
+        if !self.watch.is_ready(now) {
+            return;
+        }
+        let Streams { relist, alone, aside, .. } = &self.wire.streams;
+        let heard = |target: &Target| !aside.contains(target);
+        let unknown: Vec<Target> = wanted
+            .iter()
+            .filter(|(target, from)| heard(target) && (from.is_none() || relist.contains(*target)))
+            .map(|(target, _)| target.clone())
+            .collect();
+        let together: Vec<Target> = unknown.iter().filter(|it| !alone.contains(*it)).take(RANGES).cloned().collect();
+        if !together.is_empty() {
+            return self.list(together, now);
+        }
+        if let Some(target) = unknown.into_iter().next() {
+            return self.list(alloc::vec![target], now);
+        }
+        let watches = wanted.into_iter().filter(|(target, _)| heard(target));
+        let watches: Vec<Watch> = watches.filter_map(|(target, from)| Some(Watch::new(target, from?))).collect();
+        self.wire.streams.due = None;
+        if !watches.is_empty() {
+            self.open(watches, now);
+        }
+    }
+
+    /// What is to be heard, and from where on.
+    fn targets(&self) -> BTreeMap<Target, Option<u64>> {
+        let epoch = self.wire.cluster.epoch();
+        let mut targets = BTreeMap::new();
+        let wide: Vec<&Selector> = self.subscriptions.interests().map(|(_, selector, _)| selector).collect();
+        let wide: Vec<&Selector> = wide.into_iter().filter(|it| matches!(it, Selector::Prefix { .. })).collect();
+        for (_, selector, cursor) in self.subscriptions.interests() {
+            if wide.iter().any(|wide| *wide != selector && wide.covers(selector)) {
+                continue;
+            }
+            let forgiving = self.config.faults.has(Fault::EtcdRegressUnseen);
+            let cursor = cursor.filter(|cursor| cursor.epoch == epoch || forgiving);
+            targets.insert(Target::Followed(selector.clone()), cursor.map(|cursor| cursor.revision.0));
+        }
+        if !self.config.faults.has(Fault::EtcdKeyUnwatched) {
+            let held = self.wire.claims.iter().filter(|(id, claim)| claim.held && self.holdings.lease(*id).is_some());
+            targets.extend(held.map(|(id, claim)| (Target::Own(id), claim.since)));
+        }
+        targets
+    }
+
+    fn open(&mut self, watches: Vec<Watch>, now: Instant) {
+        if let Some(opening) = self.wire.streams.opening.take() {
+            self.calls.cancel(opening.call);
+        }
+        let skipped = u64::from(self.config.faults.has(Fault::EtcdResumeOffByOne));
+        let way = self.watch.way();
+        let tells_progress = self.tells_progress(way);
+        let mut body = Vec::new();
+        for watch in &watches {
+            let Some((key, end)) = self.range(&watch.target) else { continue };
+            let from = watch.from.saturating_add(1 + skipped);
+            body.extend(gateway::create(&key, end.as_deref(), from));
+        }
+        if tells_progress {
+            body.extend_from_slice(b"{\"progress_request\":{}}");
+        }
+        let mut request = self.post(way, "/watch", body);
+        request.streaming = true;
+        let call = self.send_aside(Aside::Watch, way, request, Some(now.saturating_add(self.config.call_timeout)));
+        self.wire.streams.opening = Some(Stream {
+            call,
+            // A line is a delivery.
+            lines: LineDecoder::new(self.config.limits.delivery),
+            watches,
+            ids: BTreeMap::new(),
+            answered: 0,
+            heard: now,
+            floor: self.wire.cluster.floor(),
+            tells_progress,
+        });
+    }
+
+    /// Nothing is followed any more.
+    pub(super) fn close_streams(&mut self) {
+        let Streams { open, opening, listing, opened, .. } = mem::take(&mut self.wire.streams);
+        self.wire.streams.opened = opened;
+        for stream in open.into_iter().chain(opening) {
+            self.calls.cancel(stream.call);
+        }
+        if let Some(listing) = listing {
+            self.calls.cancel(listing.call);
+        }
+    }
+
+    /// The connection may have died unnoticed: a new stream takes over.
+    pub(super) fn refresh_streams(&mut self, now: Instant) {
+        if self.wire.streams.open.is_some() || self.wire.streams.opening.is_some() {
+            let at = now.saturating_add(self.rng.time_below(GATHER * 50));
+            self.wire.streams.due_at(at);
+        }
+    }
+
+    /// A registration has its key: that is watched, unless it is already.
+    pub(super) fn watch_key(&mut self, id: RegistrationId, now: Instant) {
+        let watched = |stream: &Stream| stream.follows(&Target::Own(id));
+        let Streams { open, opening, .. } = &self.wire.streams;
+        if !open.iter().chain(opening).any(watched) {
+            self.wire.streams.due_at(now.saturating_add(OWN_GATHER));
+        }
+    }
+
+    // Time.
+
+    pub(super) fn streams_timeout(&self) -> Option<Instant> {
+        let Streams { open, due, listing, aside_until, refresh, .. } = &self.wire.streams;
+        let due = due.filter(|_| listing.is_none() && self.is_let_in());
+        let due = due.map(|due| self.watch.retry().map_or(due, |retry| due.max(retry)));
+        let forgotten = self.config.faults.has(Fault::SilenceForgotten);
+        let open = open.as_ref().filter(|_| !forgotten);
+        let silent = open.map(|open| open.heard.saturating_add(self.config.silence));
+        let warm = self.wire.cluster.warm().filter(|_| self.wire.streams.open.is_some());
+        [due, silent, warm, *aside_until, refresh.filter(|_| !forgotten)].into_iter().flatten().min()
+    }
+
+    pub(super) fn watch_time(&mut self, now: Instant) {
+        let forgotten = self.config.faults.has(Fault::SilenceForgotten);
+        let silent = |stream: &&Stream| stream.heard.saturating_add(self.config.silence) <= now;
+        if let Some(open) = self.wire.streams.open.as_ref().filter(silent).filter(|_| !forgotten) {
+            let id = open.call;
+            self.break_off(id, Fall::Bad(None), "the registry has gone silent", now);
+        }
+        if !forgotten && self.wire.streams.refresh.take_if(|at| *at <= now).is_some() {
+            self.wire.streams.due_at(now);
+        }
+        if self.wire.streams.aside_until.take_if(|at| *at <= now).is_some() {
+            self.wire.streams.aside.clear();
+            self.wire.streams.due_at(now);
+        }
+        if self.wire.streams.open.is_some()
+            && self.wire.cluster.take_settled(now)
+            && let Some(open) = &mut self.wire.streams.open
+        {
+            for watch in open.watches.iter_mut().filter(|watch| !watch.over) {
+                self.subscriptions.settled(&mut watch.following, now);
+            }
+        }
+    }
+
+    /// The stream was heard: it has to be heard again within half of the time after which it counts as dead.
+    fn on_heard(&mut self, now: Instant) {
+        let half = self.config.silence / 2;
+        let at = now.saturating_add(half - self.rng.time_below(half / 4));
+        if let Some(open) = &mut self.wire.streams.open {
+            open.heard = now;
+            self.wire.streams.refresh = Some(at);
+        }
+    }
+
+    // What is heard.
+
+    pub(super) fn on_stream_chunk(&mut self, id: RequestId, chunk: &[u8], now: Instant) {
+        let mut rest = chunk;
+        let mut heard = false;
+        loop {
+            let Streams { open, opening, .. } = &mut self.wire.streams;
+            let Some(stream) = open.iter_mut().chain(opening).find(|stream| stream.call == id) else {
+                return;
+            };
+            let line = match stream.lines.decode(&mut rest) {
+                Ok(Some(line)) => parse::<Line<Watched>>(line),
+                Ok(None) => break,
+                Err(error) => return self.break_off(id, Fall::Bad(None), &error.to_string(), now),
+            };
+            match line {
+                Ok(Line { result: Some(watched), .. }) => {
+                    if !self.take_over(id, &watched, now) {
+                        return;
+                    }
+                    heard = true;
+                    self.on_watched(id, watched, now);
+                }
+                Ok(Line { error, .. }) => {
+                    let refusal = error.map(Refusal::from).unwrap_or_default();
+                    if refusal.wants_login() {
+                        self.on_token_refused(id);
+                    }
+                    return self.break_off(id, Fall::Bad(None), &refusal.message, now);
+                }
+                Err(error) => return self.break_off(id, Fall::Bad(None), &error.to_string(), now),
+            }
+        }
+        if heard {
+            self.on_heard(now);
+        }
+    }
+
+    /// The first word of a stream: it takes over from the one before. Whether the stream is any good.
+    fn take_over(&mut self, id: RequestId, watched: &Watched, now: Instant) -> bool {
+        let Some(opening) = self.wire.streams.opening.as_ref().filter(|opening| opening.call == id) else {
+            return true;
+        };
+        let blind = self.config.faults.has(Fault::EtcdRegressUnseen);
+        let from = opening.watches.iter().map(|watch| watch.from).max().unwrap_or(0);
+        match opening.floor.past(&watched.header, from) {
+            _ if blind => {}
+            Past::Kept => {}
+            Past::Lost => {
+                self.wire.cluster.begin(&watched.header, self.wire.options.warm_up, now);
+                self.on_history_lost(now);
+                return false;
+            }
+            Past::Doubtful => {
+                // A listing tells, which no member that lags answers, unless it is asked so late that a new history has
+                // caught up.
+                self.wire.streams.relist.extend(opening.watches.iter().map(|watch| watch.target.clone()));
+                if let Some(opening) = self.wire.streams.opening.take() {
+                    self.calls.cancel(opening.call);
+                }
+                let again = self.wire.streams.doubted.replace(now);
+                let wait = match again.filter(|before| now.saturating_since(*before) < Backoff::STABLE) {
+                    Some(_) => self.wire.streams.backoff.next(&mut self.rng, Backoff::CAP, None, now),
+                    None => Duration::ZERO,
+                };
+                self.wire.streams.due = Some(now.saturating_add(wait));
+                return false;
+            }
+        }
+        // A watch is denied in the same words if its token is not good any more: the one before need not end for that.
+        if watched.canceled && watched.compact_revision == 0 && self.on_token_refused(id) {
+            if let Some(opening) = self.wire.streams.opening.take() {
+                self.calls.cancel(opening.call);
+            }
+            self.wire.streams.due_at(now);
+            return false;
+        }
+        let old = mem::replace(&mut self.wire.streams.open, self.wire.streams.opening.take());
+        if let Some(old) = old {
+            self.calls.cancel(old.call);
+        }
+        self.calls.set_deadline(id, None);
+        if mem::replace(&mut self.wire.streams.opened, true) {
+            self.counters.reconnects += 1;
+        }
+        if let Some(way) = self.calls.of_mut(id).map(|call| call.way) {
+            self.on_answer(Channel::Watch, way, now);
+        }
+        true
+    }
+
+    fn on_watched(&mut self, id: RequestId, watched: Watched, now: Instant) {
+        let Some(stream) = &mut self.wire.streams.open else {
+            return;
+        };
+        // What etcd says when it cancels a watch is not dated.
+        if watched.header.revision > 0 {
+            self.wire.cluster.heard(&watched.header);
+        }
+        let at = match watched.created {
+            true => {
+                let at = stream.answered;
+                stream.answered += 1;
+                // One that was refused has no id of its own.
+                if watched.watch_id >= 0 {
+                    stream.ids.insert(watched.watch_id, at);
+                }
+                Some(at)
+            }
+            false => stream.ids.get(&watched.watch_id).copied(),
+        };
+        if at.is_none() && watched.watch_id < 0 && !watched.canceled {
+            return self.on_progress(&watched, now);
+        }
+        let Some((at, watch)) = at.and_then(|at| Some((at, stream.watches.get_mut(at)?))) else {
+            return;
+        };
+        if watched.canceled {
+            return self.on_canceled(id, at, watched, now);
+        }
+        if watched.created {
+            self.wire.door.proven();
+            if watched.header.revision == watch.from || !stream.tells_progress {
+                let warming = self.wire.cluster.is_warming(now);
+                self.subscriptions.live(&mut watch.following, warming, now);
+            }
+        } else {
+            self.on_events(at, watched, now);
+        }
+    }
+
+    /// The watches are asked how far they are. Until 3.4.24 and 3.5.7, etcd answers at once, whatever is still to be
+    /// told: that it lives is all that this proves.
+    fn on_progress(&mut self, watched: &Watched, now: Instant) {
+        let Some(stream) = &mut self.wire.streams.open else {
+            return;
+        };
+        let warming = self.wire.cluster.is_warming(now);
+        let believed = self.config.faults.has(Fault::EtcdProgressBelieved);
+        for watch in stream.watches.iter_mut().filter(|watch| !watch.over) {
+            if believed && watched.header.revision > watch.from {
+                watch.from = watched.header.revision;
+                let cursor = Some(self.wire.cluster.cursor(watch.from));
+                let delivery = Delivery { cursor, warming, ..Delivery::default() };
+                let _ = self.subscriptions.deliver(&mut watch.following, &delivery, now);
+            }
+            self.subscriptions.live(&mut watch.following, warming, now);
+        }
+    }
+
+    /// Changes of one watch, whole revisions of them; or, without any, how far it is.
+    fn on_events(&mut self, at: usize, watched: Watched, now: Instant) {
+        let Some(watch) = self.wire.streams.open.as_mut().and_then(|stream| stream.watches.get_mut(at)) else {
+            return;
+        };
+        let last = watched.events.last().map_or(watched.header.revision, |event| event.kv.mod_revision);
+        if watch.over || last <= watch.from {
+            return;
+        }
+        watch.from = last;
+        self.wire.cluster.seen(last);
+        match watch.target.clone() {
+            Target::Own(id) => {
+                for event in &watched.events {
+                    self.on_own_event(id, event, now);
+                }
+                if let Some(claim) = self.wire.claims.of_mut(id).filter(|claim| claim.news.is_none()) {
+                    claim.since = claim.since.max(Some(last));
+                }
+            }
+            Target::Followed(selector) => {
+                let mut changes = Vec::new();
+                for event in &watched.events {
+                    let prefix = &self.wire.options.prefix;
+                    let said = if event.is_delete() {
+                        keys::remove(prefix, &selector, &event.kv.key.0)
+                    } else {
+                        keys::put(prefix, &selector, &event.kv, self.config.faults)
+                    };
+                    changes.extend(said.changes);
+                    self.on_skipped(said.problem);
+                }
+                let cursor = Some(self.wire.cluster.cursor(last));
+                let warming = self.wire.cluster.is_warming(now);
+                let delivery = Delivery { cursor, snapshots: Vec::new(), changes, warming };
+                if let Some(watch) = self.wire.streams.open.as_mut().and_then(|stream| stream.watches.get_mut(at)) {
+                    // There is no snapshot in it that could be refused.
+                    let _ = self.subscriptions.deliver(&mut watch.following, &delivery, now);
+                }
+            }
+        }
+    }
+
+    /// etcd has ended one watch. The stream goes on.
+    fn on_canceled(&mut self, id: RequestId, at: usize, watched: Watched, now: Instant) {
+        if self.config.faults.has(Fault::EtcdCompactionIgnored) && watched.compact_revision > 0 {
+            return;
+        }
+        let Some(stream) = &mut self.wire.streams.open else {
+            return;
+        };
+        let Some(watch) = stream.watches.get_mut(at) else {
+            return;
+        };
+        watch.over = true;
+        let target = watch.target.clone();
+        if watched.compact_revision > 0 {
+            // What has changed since is not known any more, but what is there is. It may have to be told more than once
+            // that it is too late, but not all the time.
+            self.wire.streams.relist.insert(target);
+            let wait = self.wire.streams.backoff.next(&mut self.rng, Backoff::CAP, None, now);
+            return self.wire.streams.due_at(now.saturating_add(wait));
+        }
+        self.subscriptions.stale(&mut watch.following, stream.heard);
+        let refusal = Refusal { code: super::message::DENIED, message: watched.cancel_reason };
+        if self.on_token_refused(id) {
+            let wait = self.wire.streams.backoff.next(&mut self.rng, Backoff::CAP, None, now);
+            return self.wire.streams.due_at(now.saturating_add(wait));
+        }
+        self.put_aside(target, refusal, now);
+    }
+
+    /// Something may not be read, for now.
+    pub(super) fn put_aside(&mut self, target: Target, refusal: Refusal, now: Instant) {
+        let Refusal { code, message } = refusal;
+        let problem = Problem { code: gateway::name(code), message, field: None, limit: None };
+        self.emit(ClientEvent::WatchRefused(problem));
+        let streams = &mut self.wire.streams;
+        streams.aside.insert(target);
+        if streams.aside_until.is_none() {
+            let wait = streams.backoff.next(&mut self.rng, Backoff::CAP, None, now);
+            streams.aside_until = Some(now.saturating_add(wait));
+        }
+    }
+
+    /// What was known of the history is worth nothing: everything is listed anew.
+    pub(super) fn on_history_lost(&mut self, now: Instant) {
+        for claim in self.wire.claims.values_mut() {
+            claim.since = None;
+        }
+        if let Some(mut open) = self.wire.streams.open.take() {
+            self.calls.cancel(open.call);
+            open.stale(&mut self.subscriptions);
+        }
+        if let Some(opening) = self.wire.streams.opening.take() {
+            self.calls.cancel(opening.call);
+        }
+        self.wire.streams.refresh = None;
+        self.wire.streams.due_at(now);
+    }
+
+    // Its end.
+
+    pub(super) fn on_stream_end(&mut self, id: RequestId, call: Call<What<Wire>>, now: Instant) {
+        let way = call.way;
+        match Answer::read(&call) {
+            Answer::Good => self.on_stream_over(id, way, Fall::Broken, "the registry ended the stream", now),
+            Answer::Refused(refusal, _) if refusal.wants_login() && self.on_token_refused(id) => {
+                self.on_stream_lost(id, now);
+            }
+            Answer::Refused(refusal, hint) => {
+                let message = refusal.message.clone();
+                let problem =
+                    Problem { code: gateway::name(refusal.code), message: refusal.message, field: None, limit: None };
+                self.emit(ClientEvent::WatchRefused(problem));
+                self.on_stream_over(id, way, Fall::Bad(hint), &message, now);
+            }
+            Answer::Elsewhere if self.wire.paths.missed(way.origin) => {
+                self.on_stream_lost(id, now);
+            }
+            Answer::Elsewhere => {
+                self.on_stream_over(id, way, Fall::Bad(None), "there is no gateway of etcd", now);
+            }
+            Answer::Nonsense(reason, hint) => self.on_stream_over(id, way, Fall::Bad(hint), &reason, now),
+        }
+    }
+
+    pub(super) fn on_stream_over(&mut self, id: RequestId, way: Way, fall: Fall, reason: &str, now: Instant) {
+        if self.on_stream_lost(id, now) {
+            self.on_fall(Channel::Watch, way, fall, reason, now);
+        }
+    }
+
+    /// A stream is heard no more. Whether it was one of ours.
+    fn on_stream_lost(&mut self, id: RequestId, now: Instant) -> bool {
+        let streams = &mut self.wire.streams;
+        if streams.opening.take_if(|opening| opening.call == id).is_none() {
+            let Some(mut open) = streams.open.take_if(|open| open.call == id) else {
+                return false;
+            };
+            streams.refresh = None;
+            if !self.config.faults.has(Fault::StaleNotTold) {
+                open.stale(&mut self.subscriptions);
+            }
+        }
+        self.wire.streams.due_at(now);
+        true
+    }
+}
+
+impl Stream {
+    fn follows(&self, target: &Target) -> bool {
+        // They are in order: they come from a map.
+        self.watches.binary_search_by(|watch| watch.target.cmp(target)).is_ok()
+    }
+
+    fn stale(&mut self, subscriptions: &mut crate::client::subscription::Subscriptions) {
+        for watch in &mut self.watches {
+            subscriptions.stale(&mut watch.following, self.heard);
+        }
+    }
+}
+
+impl Watch {
+    fn new(target: Target, from: u64) -> Self {
+        let selectors = match &target {
+            Target::Followed(selector) => alloc::vec![selector.clone()],
+            Target::Own(_) => Vec::new(),
+        };
+        Self { target, following: Following::new(selectors), from, over: false }
+    }
+}
