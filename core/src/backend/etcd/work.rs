@@ -12,7 +12,7 @@ use super::gateway::{self, Answer};
 use super::message::{
     DENIED, Done, EXHAUSTED, FAILED_PRECONDITION, LeaseId, Leased, Line, NOT_FOUND, Pair, Refusal, Transacted,
 };
-use super::{Etcd, Step, Wire};
+use super::{Etcd, Step, Wire, keys};
 use crate::client::calls::Call;
 use crate::client::holding::{Terms, Verdict, Work};
 use crate::client::link::Fall;
@@ -184,6 +184,10 @@ impl Etcd {
         let Some(claim) = self.wire.claims.of(id) else {
             return;
         };
+        if let Some((written, lease)) = claim.written {
+            let key = keys::instance(&self.wire.options.prefix, &claim.key);
+            self.wire.streams.facts.note_key(key.as_bytes(), written, lease, written);
+        }
         match work {
             Work::Register(_) => {
                 let ttl = Duration::from_secs(claim.granted);
@@ -200,7 +204,10 @@ impl Etcd {
         match self.revoke(chain.1, at + 1) {
             Some(next) => self.go_on(chain, next, None, now),
             None => {
-                self.wire.claims.remove(chain.1);
+                if let Some(claim) = self.wire.claims.remove(chain.1) {
+                    let key = keys::instance(&self.wire.options.prefix, &claim.key);
+                    self.wire.streams.facts.forget(key.as_bytes());
+                }
                 self.holdings.on_deregistered(chain.1, &self.config, now);
             }
         }
