@@ -173,6 +173,8 @@ impl Etcd {
         }
         if !self.config.faults.has(Fault::EtcdKeyUnwatched) {
             let held = self.wire.claims.iter().filter(|(id, claim)| claim.held && self.holdings.lease(*id).is_some());
+            // What is at a key that is being written says nothing until that is done.
+            let held = held.filter(|(_, claim)| claim.since.is_some() || !claim.doubt);
             targets.extend(held.map(|(id, claim)| (Target::Own(id), claim.since)));
         }
         targets

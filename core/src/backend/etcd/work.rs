@@ -193,10 +193,10 @@ impl Etcd {
                 let ttl = Duration::from_secs(claim.granted);
                 let terms = Terms { lease: claim.lease(), generation: None, ttl, outcome: Some(outcome) };
                 self.holdings.on_registered(id, terms, &self.config, &mut self.rng, now);
-                self.watch_key(id, now);
             }
             _ => self.holdings.on_updated(id, now),
         }
+        self.watch_key(id, now);
         self.on_news(id, now);
     }
 
@@ -291,6 +291,8 @@ impl Etcd {
                 // Rights, room and logins come back; what is malformed stays so.
                 let verdict = if passing { Verdict::Later(problem, hint) } else { Verdict::Refused(problem) };
                 self.on_verdict(*id, verdict, now);
+                self.watch_key(*id, now);
+                self.on_news(*id, now);
             }
         }
     }
