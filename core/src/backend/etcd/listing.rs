@@ -4,7 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
-use super::cluster::Floor;
+use super::cluster::{Cluster, Floor};
 use super::facts::{self, Fact, Proof};
 use super::gateway::{self, Answer};
 use super::message::{DENIED, Header, Pair, Refusal, Transacted};
@@ -140,7 +140,7 @@ impl Etcd {
         for (target, pairs) in targets.into_iter().zip(found) {
             self.wire.streams.relist.remove(&target);
             match target {
-                Target::Followed(selector) => self.on_snapshot(way, selector, &pairs, header.revision, now),
+                Target::Followed(selector) => self.on_snapshot(way, selector, &pairs, &header, now),
                 Target::Own(id) => {
                     if let Some(pair) = pairs.first() {
                         self.wire.streams.facts.note(pair, header.revision);
@@ -157,19 +157,15 @@ impl Etcd {
 
     /// What a listing says of the history.
     fn on_proof(&mut self, header: &Header, floor: Floor, proof: Proof, now: Instant) {
-        let warm_up = self.wire.options.warm_up;
-        let behind = self.wire.cluster.listed(header, floor, warm_up, now);
-        if proof == Proof::Lost && !behind {
-            self.wire.cluster.begin(header, warm_up, now);
-        }
-        if behind || proof == Proof::Lost {
-            self.on_history_lost(now);
+        if proof == Proof::Lost || !Cluster::goes_on(header, floor) {
+            self.on_history_lost(header, now);
         } else if proof == Proof::Open && !self.wire.streams.proven {
             // What is there now is right, whichever history it is.
             let known = self.targets().into_iter().filter(|(_, from)| from.is_some());
             let known: Vec<Target> = known.map(|(target, _)| target).collect();
             self.wire.streams.relist.extend(known);
         }
+        self.wire.cluster.heard(header);
         self.wire.streams.proven = true;
     }
 
@@ -185,7 +181,8 @@ impl Etcd {
         self.on_own(id, revision, pair, now);
     }
 
-    fn on_snapshot(&mut self, way: Way, selector: Selector, pairs: &[Pair], revision: u64, now: Instant) {
+    fn on_snapshot(&mut self, way: Way, selector: Selector, pairs: &[Pair], header: &Header, now: Instant) {
+        let revision = header.revision;
         let mut listed: BTreeMap<(alloc::string::String, InstanceId), Instance> = BTreeMap::new();
         for pair in pairs {
             let said = keys::put(&self.wire.options.prefix, &selector, pair, self.config.faults);
@@ -206,6 +203,8 @@ impl Etcd {
             warming: self.wire.cluster.is_warming(now),
         };
         if let Err(error) = self.subscriptions.deliver(&mut following, &delivery, now) {
+            // A former life of the client has seen more of it: that history is gone.
+            self.on_history_lost(header, now);
             self.on_fall(Channel::Watch, way, Fall::Bad(None), &error.to_string(), now);
         }
     }

@@ -13,7 +13,7 @@ use super::cluster::{Floor, Past};
 use super::facts::Facts;
 use super::gateway::{self, Answer};
 use super::listing::{Listing, RANGES, Target};
-use super::message::{Event, Line, Refusal, Watched};
+use super::message::{Event, Header, Line, Refusal, Watched};
 use super::{Aside, Etcd, Wire, keys};
 use crate::catalog::Selector;
 use crate::client::backoff::Backoff;
@@ -337,8 +337,7 @@ impl Etcd {
             _ if blind => {}
             Past::Kept => {}
             Past::Lost => {
-                self.wire.cluster.begin(&watched.header, self.wire.options.warm_up, now);
-                self.on_history_lost(now);
+                self.on_history_lost(&watched.header, now);
                 return false;
             }
             Past::Doubtful => {
@@ -534,7 +533,9 @@ impl Etcd {
     }
 
     /// What was known of the history is worth nothing: everything is listed anew.
-    pub(super) fn on_history_lost(&mut self, now: Instant) {
+    pub(super) fn on_history_lost(&mut self, header: &Header, now: Instant) {
+        let drawn = self.rng.next_u64();
+        self.wire.cluster.begin(header, drawn, self.wire.options.warm_up, now);
         for claim in self.wire.claims.values_mut() {
             claim.since = None;
         }
