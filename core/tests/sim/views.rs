@@ -188,7 +188,9 @@ impl World {
             histories().any(late)
         };
         let invented = extra.iter().find(|place| !before.contains_key(*place) && !was_there(place)).cloned();
-        let ghost = extra.iter().find(|place| earlier.contains_key(*place)).cloned();
+        // What another registry had in between, as a slow holder did not see, is not confirmed and kept.
+        let alone = self.nodes.len() == 1 || sub.pace < 20 * MILLI;
+        let ghost = extra.iter().find(|place| alone && earlier.contains_key(*place)).cloned();
         let settled = history.settled;
         let forgot = history.forgot;
         // What a warming registry has not listed yet may not go.
