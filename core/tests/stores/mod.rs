@@ -22,6 +22,7 @@ pub mod server;
 pub mod acts;
 pub mod calm;
 pub mod campaign;
+pub mod consul;
 pub mod etcd;
 pub mod held;
 pub mod kind;

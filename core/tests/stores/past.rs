@@ -228,6 +228,9 @@ impl World {
                         format!("{} of c{} was taken out, confirmed, and is back", Self::show_key(key), of.0)
                     });
                     self.past.zombies.insert(key.clone(), (of, now));
+                } else {
+                    // Somebody who wants it has it now.
+                    self.past.zombies.remove(key);
                 }
             }
             Cause::Act => {

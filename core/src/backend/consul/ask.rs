@@ -146,6 +146,12 @@ impl Consul {
         }
         let body = call.body.bytes().unwrap_or_default();
         if head.status == 200 {
+            // Whatever stands between may answer with an empty list, but not with an index.
+            let Some(index) = head.header("x-consul-index").and_then(|index| index.trim().parse::<u64>().ok()) else {
+                let reason = "the answer is not Consul's, which has an X-Consul-Index (and a browser may read it only \
+                              if Access-Control-Expose-Headers names it)";
+                return self.on_lost(query, &call, Fall::Bad(None), reason, now);
+            };
             let read = match query {
                 Query::Names(..) => names(body).map(|names| (Listing::default(), names)),
                 Query::Health(_, dc) => {
@@ -157,7 +163,7 @@ impl Consul {
             return match read {
                 Ok((listing, names)) => {
                     self.on_answer(Channel::Watch, call.way, now);
-                    self.on_listed(query, head, listing, names, now);
+                    self.on_listed(query, (index.max(1), is_filtered(head)), listing, names, now);
                 }
                 Err(error) => self.on_lost(query, &call, Fall::Bad(None), &error.to_string(), now),
             };
@@ -228,19 +234,21 @@ impl Consul {
 
     /// What the query gave is out of date, and it is asked again at this time, or later.
     fn fail(&mut self, query: &Query, at: Instant, now: Instant) {
+        let current = self.wire.watches.epoch;
         if let Some(poll) = self.wire.watches.polls.get_mut(query) {
-            poll.resuming = true;
+            (poll.resuming, poll.tried) = (true, Some(current));
         }
         self.set_stale(query, true);
         self.requeue(query, at, now);
-        self.tell(query, now);
+        self.tell(query, &[], now);
     }
 
-    /// An answer lists what there is.
+    /// An answer lists what there is, with its index, and perhaps for want of rights not all of it. Old servers may say an
+    /// index of 0, which is taken for 1: from there the next query is answered at once.
     fn on_listed(
         &mut self,
         query: &Query,
-        head: &Head,
+        (index, filtered): (u64, bool),
         listing: Listing,
         names: alloc::collections::BTreeSet<crate::name::ServiceName>,
         now: Instant,
@@ -252,10 +260,6 @@ impl Consul {
         }
         let faults = self.config.faults;
         let empty = listing.instances.is_empty() && names.is_empty();
-        let filtered =
-            head.header("x-consul-results-filtered-by-acls").is_some_and(|it| it.eq_ignore_ascii_case("true"));
-        // Old servers may say 0, and some hide it. From 1, the next query is answered at once.
-        let index = head.header("x-consul-index").and_then(|index| index.trim().parse().ok()).unwrap_or(0).max(1_u64);
         let current = self.wire.watches.epoch;
         let Some(poll) = self.wire.watches.polls.get_mut(query) else {
             return;
@@ -269,18 +273,26 @@ impl Consul {
         if !faults.has(Fault::ConsulIndexKept) || index > poll.index {
             poll.index = if fell { 0 } else { index };
         }
-        let mut lost = false;
+        let (mut lost, mut gone) = (false, alloc::vec::Vec::new());
         let believed = !(filtered && empty) || faults.has(Fault::ConsulFilteredEmpties);
         if believed {
             // Something is missing that was there before an outage, and nothing shows that it is the same Consul as
             // before; or it is, and has gone back.
             let missing = poll.instances.keys().any(|id| !listing.instances.contains_key(id));
             let same = !listing.nodes.is_disjoint(&poll.nodes);
-            lost = missing && poll.epoch == Some(current) && (fell || (resumed && !same));
-            lost &= !faults.has(Fault::ConsulLossBelieved);
+            let suspicious = fell || (resumed && !same);
+            lost = missing && poll.epoch == Some(current) && suspicious && !faults.has(Fault::ConsulLossBelieved);
+            if poll.epoch != Some(current) && !suspicious {
+                // Another query has found memory lost; this one goes on where it was, so that it has the last word.
+                gone = poll.instances.keys().filter(|id| !listing.instances.contains_key(*id)).cloned().collect();
+            }
             poll.heard = now;
             poll.epoch = Some(if lost { current + 1 } else { current });
+            poll.tried = poll.epoch;
             (poll.instances, poll.nodes) = (listing.instances, listing.nodes);
+        }
+        if !believed {
+            poll.tried = Some(current);
         }
         let named = poll.names != names && believed;
         if named {
@@ -303,11 +315,16 @@ impl Consul {
         if named {
             self.refit_polls(now);
         }
-        self.tell(query, now);
+        self.tell(query, &gone, now);
         if empty && matches!(query, Query::Health(..)) && self.wire.watches.has_prefixes() {
             self.refit_polls(now);
         }
     }
+}
+
+/// Whether rights are missing to see all.
+fn is_filtered(head: &Head) -> bool {
+    head.header("x-consul-results-filtered-by-acls").is_some_and(|said| said.eq_ignore_ascii_case("true"))
 }
 
 /// How long each query waits, if so many may wait at once and there are so many.

@@ -53,6 +53,8 @@ pub(super) struct Poll {
     pub(super) heard: Instant,
     /// The client's epoch that the last answer belongs to; `None`: there was none.
     pub(super) epoch: Option<u32>,
+    /// The epoch in which it was last answered, or has failed: nothing is waited for then before all is shown.
+    pub(super) tried: Option<u32>,
     pub(super) instances: BTreeMap<InstanceId, Instance>,
     pub(super) nodes: BTreeSet<(SmolStr, u64)>,
     pub(super) names: BTreeSet<ServiceName>,
@@ -73,6 +75,7 @@ impl Poll {
             stale: false,
             heard: now,
             epoch: None,
+            tried: None,
             instances: BTreeMap::new(),
             nodes: BTreeSet::new(),
             names: BTreeSet::new(),
@@ -85,11 +88,6 @@ impl Poll {
     /// From where to wait for a change; `None`: at once.
     pub(super) const fn since(&self) -> Option<u64> {
         if self.resuming || self.index == 0 { None } else { Some(self.index) }
-    }
-
-    /// Whether nothing more is to be waited for before what it gave is shown.
-    pub(super) fn is_heard(&self, epoch: u32) -> bool {
-        self.stale || self.epoch == Some(epoch)
     }
 
     /// It is sent.

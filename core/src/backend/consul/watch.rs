@@ -82,6 +82,11 @@ impl Watches {
         self.settles
     }
 
+    /// Whether a view has been shown this epoch.
+    fn is_shown(&self, id: InterestId) -> bool {
+        self.views.get(&id).is_some_and(|view| view.epoch == Some(self.epoch))
+    }
+
     /// The place of the next delivery.
     fn next_cursor(&mut self) -> Cursor {
         self.revision += 1;
@@ -113,7 +118,8 @@ impl Watches {
         stale.filter_map(|query| self.polls.get(query)).map(|poll| poll.heard).min()
     }
 
-    /// Whether there is something to show: every query was answered in this epoch or has failed, and one was answered.
+    /// Whether there is something to show: every query was answered in this epoch or has failed in it, and one was
+    /// answered.
     fn is_complete(&self, selector: &Selector) -> bool {
         let mut any = false;
         let all = self.polls.iter().filter(|(query, _)| Self::covers(selector, query)).all(|(query, poll)| {
@@ -122,7 +128,7 @@ impl Watches {
                 Selector::Prefix { .. } => matches!(query, Query::Names(..)),
             };
             any |= counts && poll.epoch == Some(self.epoch);
-            poll.is_heard(self.epoch)
+            poll.tried == Some(self.epoch)
         });
         all && any
     }
@@ -233,20 +239,28 @@ impl Consul {
     }
 
     /// A query was answered, or has failed: those who follow it are told what has changed, and how far it can be believed.
-    pub(super) fn tell(&mut self, query: &Query, now: Instant) {
-        let mut changes = Vec::new();
+    /// `gone` was listed in an epoch before, and is certainly not there.
+    pub(super) fn tell(&mut self, query: &Query, gone: &[InstanceId], now: Instant) {
+        let (mut changes, mut removed) = (Vec::new(), Vec::new());
         let empties = self.config.faults.has(Fault::ConsulDatacenterEmpties);
         if let Query::Health(service, _) = query {
+            let remove = |id: &InstanceId| (service.clone(), Told::Remove(id.clone(), SmolStr::default()));
             let union = self.wire.watches.union(service, empties);
             let before = self.wire.watches.shown.insert(service.clone(), union).unwrap_or_default();
             let union = &self.wire.watches.shown[service];
-            let gone = before.keys().filter(|id| !union.contains_key(*id));
-            changes.extend(gone.map(|id| (service.clone(), Told::Remove(id.clone(), SmolStr::default()))));
+            removed.extend(gone.iter().filter(|id| !union.contains_key(*id)).map(remove));
+            changes.extend(before.keys().filter(|id| !union.contains_key(*id)).map(remove));
+            changes.extend(removed.iter().cloned());
             let put = union.iter().filter(|(id, instance)| before.get(*id) != Some(instance));
             changes.extend(put.map(|(_, instance)| (service.clone(), Told::Put(instance.clone(), None))));
         }
         for id in self.wire.watches.concerned(query) {
+            let based = self.wire.watches.is_shown(id);
             self.show(id, &changes, now);
+            // The snapshot of a new epoch leaves what it does not list.
+            if !based && !removed.is_empty() && self.wire.watches.is_shown(id) {
+                self.show(id, &removed, now);
+            }
         }
     }
 

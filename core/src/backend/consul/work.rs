@@ -24,6 +24,9 @@ use crate::instance::Status;
 use crate::protocol::Problem;
 use crate::time::Instant;
 
+/// So many puts are remembered that were not answered.
+const UNANSWERED: usize = 16;
+
 /// Where a registration is held. Consul's agents do not know of each other's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Lease {
@@ -57,8 +60,10 @@ pub(super) struct Placed {
 struct Place {
     /// Whom it was put at last.
     origin: usize,
-    /// Puts that were not answered, and when they were sent: they may arrive yet.
-    unanswered: Vec<(RequestId, Instant)>,
+    /// Puts that were not answered, the latest of them: they may arrive yet.
+    unanswered: Vec<RequestId>,
+    /// When it is put again, because what arrived late may have replaced it.
+    again: Option<Instant>,
     /// Whether maintenance was switched on.
     maintained: bool,
     /// Whether its own agent was asked to take it out although calls go elsewhere by now.
@@ -102,7 +107,12 @@ impl Consul {
                 if self.is_elsewhere(id, way) {
                     return self.on_agent_changed(id, now);
                 }
-                let step = if self.wire.options.checks.ttl { Step::Pass } else { Step::Look };
+                let again = self.wire.placed.of.get(&id).and_then(|place| place.again);
+                let step = match self.wire.options.checks.ttl {
+                    _ if again.is_some_and(|at| at <= now) => Step::Put,
+                    true => Step::Pass,
+                    false => Step::Look,
+                };
                 self.send_step(work, step, way, now);
             }
         }
@@ -133,16 +143,16 @@ impl Consul {
     }
 
     fn send_step(&mut self, work: Work, step: Step, way: Way, now: Instant) {
-        let id = match &work {
-            Work::Register(id) | Work::Update(id) | Work::Deregister(id) => Some(*id),
-            Work::Renew(ids) => ids.first().copied(),
-        };
-        if let Some(id) = id {
+        if let Some(id) = subject(&work) {
             self.send_one(id, work, step, way, now);
         }
     }
 
     fn send_one(&mut self, id: RegistrationId, work: Work, step: Step, way: Way, now: Instant) {
+        if step == Step::Put && !matches!(work, Work::Renew(_)) {
+            // What is said from here on is what is wanted now.
+            self.holdings.operation(id);
+        }
         let Some((method, target, body)) = self.write(id, step) else {
             debug_assert!(false, "work is asked for by what it is about");
             return;
@@ -153,20 +163,20 @@ impl Consul {
         if step == Step::Put {
             self.wire.sweep_placed(|id| self.holdings.key(id).is_some());
             let place = self.wire.placed.of.entry(id).or_default();
-            let long = self.config.call_timeout * 2;
-            place.unanswered.retain(|(_, sent)| now.saturating_since(*sent) < long);
-            place.unanswered.push((call, now));
+            if place.unanswered.len() >= UNANSWERED {
+                place.unanswered.remove(0);
+            }
+            place.unanswered.push(call);
             (place.origin, place.recalled) = (way.origin, false);
         }
         self.holdings.started(&work, call, now);
     }
 
-    fn write(&mut self, id: RegistrationId, step: Step) -> Option<(Method, Target, Vec<u8>)> {
+    fn write(&self, id: RegistrationId, step: Step) -> Option<(Method, Target, Vec<u8>)> {
         let key = self.holdings.key(id)?.clone();
         let at = Target::new;
         let (method, target, body) = match step {
             Step::Put => {
-                self.holdings.operation(id);
                 let ttl = self.holdings.wanted_ttl(id).unwrap_or(self.wire.options.ttl);
                 let wanted = self.holdings.wanted(id)?;
                 let body = registration(wanted, &self.wire.options, ttl, self.config.faults);
@@ -214,10 +224,10 @@ impl Consul {
             return;
         };
         let said = read(*step, head, ended.body.bytes().unwrap_or_default());
-        if let Work::Register(id) | Work::Update(id) = work
-            && let Some(place) = self.wire.placed.of.get_mut(id)
+        if *step == Step::Put
+            && let Some(place) = subject(work).and_then(|id| self.wire.placed.of.get_mut(&id))
         {
-            place.unanswered.retain(|(put, _)| *put != call);
+            place.unanswered.retain(|put| *put != call);
         }
         if let Said::Outage(reason, hint) = &said {
             self.on_fall(Channel::Calls, ended.way, Fall::Bad(*hint), reason, now);
@@ -228,11 +238,7 @@ impl Consul {
         }
         match work {
             Work::Register(_) | Work::Update(_) => self.on_chain(work, *step, ended.way, said, now),
-            Work::Renew(ids) => {
-                for id in ids {
-                    self.on_renewal(*id, call, &said, now);
-                }
-            }
+            Work::Renew(_) => self.on_renewal(work, *step, ended.way, call, &said, now),
             Work::Deregister(id) => self.on_removed(*id, ended.way, said, now),
         }
     }
@@ -247,7 +253,11 @@ impl Consul {
                 if let (Step::Maintain(on), Some(place)) = (step, self.wire.placed.of.get_mut(id)) {
                     place.maintained = on;
                 }
-                return match self.next_step(*id, step) {
+                let next = self.next_step(*id, step);
+                if next.is_none() {
+                    self.on_put(*id, !registering, now);
+                }
+                return match next {
                     Some(next) => self.send_one(*id, work.clone(), next, way, now),
                     None if registering => {
                         let (lease, ttl) = (Lease { origin: way.origin }, self.wire.ttl(self.holdings.wanted_ttl(*id)));
@@ -281,13 +291,34 @@ impl Consul {
         }
     }
 
-    fn on_renewal(&mut self, id: RegistrationId, call: RequestId, said: &Said, now: Instant) {
+    /// A registration is as it is wanted. What was sent before it and arrives after it replaces it, and no answer says so:
+    /// it is put again once, when that has become unlikely.
+    fn on_put(&mut self, id: RegistrationId, changed: bool, now: Instant) {
+        if let Some(place) = self.wire.placed.of.get_mut(&id) {
+            let doubtful = changed || place.again.is_some() || !place.unanswered.is_empty();
+            place.unanswered.clear();
+            place.again = doubtful.then(|| now.saturating_add(self.config.call_timeout * 2));
+        }
+    }
+
+    fn on_renewal(&mut self, work: &Work, step: Step, way: Way, call: RequestId, said: &Said, now: Instant) {
+        let Some(id) = subject(work) else {
+            return;
+        };
         match said {
             Said::Gone if !self.config.faults.has(Fault::ConsulUnknownIgnored) => {
                 let verdict = Verdict::Lost(SmolStr::new_static("unknown"));
                 self.holdings.on_lease_lost(id, call, verdict, &self.config, &mut self.rng, now);
             }
-            Said::Done | Said::Gone => self.holdings.on_renewed(id, call, &self.config, &mut self.rng, now),
+            Said::Done | Said::Gone => {
+                if let (Step::Put, Some(place)) = (step, self.wire.placed.of.get_mut(&id)) {
+                    place.again = None;
+                }
+                match self.next_step(id, step) {
+                    Some(next) => self.send_one(id, work.clone(), next, way, now),
+                    None => self.holdings.on_renewed(id, call, &self.config, &mut self.rng, now),
+                }
+            }
             Said::Never(problem) | Said::Later(problem, _) => {
                 self.holdings.on_not_renewed(id, call, &problem.message, &mut self.rng, now);
                 let retry_in = self.wire.ttl(self.holdings.wanted_ttl(id)) / 3;
@@ -308,14 +339,17 @@ impl Consul {
                 ("the agent that has it does not answer".to_string(), None)
             }
             Said::Done | Said::Gone => {
-                let unanswered = self.wire.placed.of.get_mut(&id).map(|place| core::mem::take(&mut place.unanswered));
-                let timeout = self.config.call_timeout;
-                let late = |(_, sent): &(RequestId, Instant)| now.saturating_since(*sent) < timeout * 2;
-                if !unanswered.is_some_and(|puts| puts.iter().any(late)) {
+                let place = self.wire.placed.of.get_mut(&id);
+                let late = place.is_some_and(|place| {
+                    let late = !place.unanswered.is_empty();
+                    place.unanswered.clear();
+                    late
+                });
+                if !late {
                     self.wire.placed.of.remove(&id);
                     return self.holdings.on_deregistered(id, &self.config, now);
                 }
-                ("a registration that was not answered may arrive yet".to_string(), Some(timeout))
+                ("a registration that was not answered may arrive yet".to_string(), Some(self.config.call_timeout))
             }
             Said::Never(problem) => (problem.message, None),
             Said::Later(problem, hint) => (problem.message, hint),
@@ -338,6 +372,14 @@ impl super::Wire {
             self.placed.of.retain(|id, _| lives(*id));
             self.placed.sweep = self.placed.of.len() * 2 + 1_024;
         }
+    }
+}
+
+/// The one registration that a piece of work is about.
+fn subject(work: &Work) -> Option<RegistrationId> {
+    match work {
+        Work::Register(id) | Work::Update(id) | Work::Deregister(id) => Some(*id),
+        Work::Renew(ids) => ids.first().copied(),
     }
 }
 

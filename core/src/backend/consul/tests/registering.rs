@@ -161,6 +161,28 @@ fn a_deregistration_is_repeated_if_a_registration_may_arrive_after_it() {
 }
 
 #[test]
+fn what_may_have_been_replaced_by_what_was_late_is_put_again_once() {
+    let mut hand = Hand::new();
+    let id = hand.registered(instance("a"));
+    hand.consul.update(id, &Patch::new().with_weight(7), hand.now).unwrap();
+    hand.done();
+    hand.done();
+    let start = hand.now;
+    let mut puts = Vec::new();
+    while hand.now.saturating_since(start) < Duration::from_secs(90) {
+        let (call, path, body) = hand.until_sent();
+        if path.contains("service/register") {
+            assert_eq!(body["Meta"]["weight"], "7");
+            puts.push(hand.now.saturating_since(start));
+        }
+        hand.say(call, 200, "");
+    }
+    assert_eq!(puts.len(), 1);
+    assert!(puts[0] >= hand.consul.config.call_timeout * 2, "{puts:?}");
+    assert_eq!(hand.state(id), RegistrationState::Registered);
+}
+
+#[test]
 fn what_is_refused_for_good_is_told_in_consuls_words_and_what_may_pass_is_tried_again() {
     let mut hand = Hand::new();
     let id = hand.register(instance("a"));
