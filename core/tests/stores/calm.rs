@@ -40,7 +40,9 @@ impl World {
         let longest = self.plan.clients.iter().flat_map(|client| &client.holds).map(|hold| hold.ttl).max();
         let ttl = longest.unwrap_or_default().as_micros() as u64;
         let mut bound = detection + COMING_BACK + ttl;
-        if self.past.forgot.is_some_and(|forgot| forgot + 10 * MINUTE > self.now) {
+        // Without revisions, a loss of memory can only be guessed at, and any outage may look like one.
+        let forgot = self.past.forgot.is_some_and(|forgot| forgot + 10 * MINUTE > self.now);
+        if forgot || self.past.revision.is_none() {
             bound += 2 * laws.warm_up.as_micros() as u64 + 12 * SECOND;
         }
         self.after(bound, Event::CheckCalm);
@@ -112,7 +114,8 @@ impl World {
                     RegistrationState::Registered if ours => {
                         let wanted = self.kind.normalized(it.instance.clone());
                         let there = there.map(|there| &there.instance);
-                        if there != Some(&wanted) {
+                        let outdated = !self.kind.laws.fences && self.past.outdated.contains(&it.key);
+                        if there != Some(&wanted) && (there.is_none() || !outdated) {
                             wrong = Some(("C1", format!("{name} is {there:?} and should be {wanted:?}")));
                         } else if !view.current {
                             wrong = Some(("C3", format!("{name} is not said to be current")));

@@ -79,6 +79,8 @@ pub struct Past {
     pub step: u64,
     pub services: BTreeMap<ServiceName, Vec<Version>>,
     pub revisions: Vec<Dated>,
+    /// What was last changed by a request that was long under way: without fencing, an older text may win.
+    pub outdated: BTreeSet<Key>,
     /// When something last changed.
     pub changed: BTreeMap<Key, u64>,
     /// Everything that was ever there.
@@ -166,6 +168,11 @@ impl World {
             if was.is_none_or(|was| was.instance != it.instance) {
                 changed.insert(key.service.clone());
                 self.past.changed.insert(key.clone(), self.now);
+                if matches!(cause, Cause::Request { late: true, .. }) {
+                    self.past.outdated.insert(key.clone());
+                } else {
+                    self.past.outdated.remove(key);
+                }
                 self.past.ever.insert((key.service.clone(), key.id.clone()));
             }
             if was.is_none_or(|was| was.holder != it.holder) {
@@ -228,9 +235,6 @@ impl World {
                         format!("{} of c{} was taken out, confirmed, and is back", Self::show_key(key), of.0)
                     });
                     self.past.zombies.insert(key.clone(), (of, now));
-                } else {
-                    // Somebody who wants it has it now.
-                    self.past.zombies.remove(key);
                 }
             }
             Cause::Act => {

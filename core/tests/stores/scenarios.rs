@@ -130,7 +130,7 @@ fn s01_a_store_that_is_down_at_the_start_is_found_when_it_is_there() {
 fn s02_after_ten_minutes_without_a_store_all_is_as_it_was() {
     each(|kind| {
         let mut world = stage(kind, vec![holder(0), watcher(1)]);
-        world.until(5 * SECOND, "registered", registered);
+        world.until(10 * SECOND, "followed", |world| world.shown(1) == ["c0-0"]);
         world.go_down(600 * SECOND, true, Return::Restarted);
         world.pass(599 * SECOND);
         assert!(matches!(world.state(0, 0), RegistrationState::Lost(_)), "{:?}", world.state(0, 0));
@@ -357,6 +357,8 @@ fn s15_who_looks_late_gets_the_latest() {
 fn s22_endpoints_of_every_kind_survive() {
     each(|kind| {
         let mut world = stage(kind, vec![holder(0), watcher(1)]);
+        world.kill(0);
+        world.pass(60 * SECOND);
         let endpoints = [
             "http://10.0.0.1:80",
             "http://10.0.0.2:8080",
@@ -370,6 +372,7 @@ fn s22_endpoints_of_every_kind_survive() {
         let mut wanted: Vec<&str> = endpoints.to_vec();
         wanted.sort_unstable();
         world.clients[0].wants[0].instance = instance;
+        world.start_client(0);
         let seen = |world: &World| {
             let shown = world.clients[1].subs.first().and_then(|sub| sub.copy.values().next().cloned());
             let mut shown: Vec<String> =

@@ -196,8 +196,12 @@ impl World {
             let back = held.epoch == cursor.epoch && cursor.revision < held.revision;
             self.demand("W10", !back, || format!("c{at}: {id:?} went back from {held} to {cursor}"));
         }
-        if update.cursor.is_some() {
-            sub.cursor.clone_from(&update.cursor);
+        if let Some(cursor) = &update.cursor {
+            // A client may only guess that the store has lost its memory; then it says that by a new epoch.
+            if old.is_some_and(|held| held.epoch != cursor.epoch) {
+                sub.came = Some(self.now);
+            }
+            sub.cursor = Some(cursor.clone());
         }
         // What was kept from an earlier life is nobody's word yet.
         if sub.told {
