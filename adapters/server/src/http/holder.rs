@@ -37,7 +37,7 @@ pub(super) fn register(call: &Call<'_>) -> Answer {
         reclaim,
     };
     let caller = call.caller();
-    let hub = &call.server.hub;
+    let hub = &call.hub;
     let (result, date) = hub.apply(|registry, now| registry.register(request, &caller, now));
     let registered = result.map_err(|error| Problem::from(error).dated(date))?;
     let mut out = answer::dated(hub.epoch(), date, 160);
@@ -70,7 +70,7 @@ pub(super) fn update(call: &Call<'_>) -> Answer {
     let sequence = message.sequence;
     let patch = message.patch();
     let caller = call.caller();
-    let hub = &call.server.hub;
+    let hub = &call.hub;
     let (result, date) = hub.apply(|registry, now| registry.update(&lease, &patch, sequence, &caller, now));
     let changed = result.map_err(|error| Problem::from(error).dated(date))?;
     let mut out = answer::dated(hub.epoch(), date, 16);
@@ -84,7 +84,7 @@ pub(super) fn deregister(call: &Call<'_>) -> Answer {
     let key = call.query.key(call.names)?;
     let message: DeregisterMessage = call.message()?;
     let caller = call.caller();
-    let hub = &call.server.hub;
+    let hub = &call.hub;
     let ((), date) = if let Some(text) = &message.lease {
         let lease = lease(text)?;
         let (result, date) = hub.apply(|registry, now| registry.deregister(&lease, message.sequence, &caller, now));
@@ -133,7 +133,7 @@ fn renew_all(call: &Call<'_>, leases: &mut Vec<Lease>) -> Answer {
         return Err(problem.with_field("leases").with_limit(RENEWALS_LIMIT));
     }
     let mut failed = Vec::new();
-    let hub = &call.server.hub;
+    let hub = &call.hub;
     let date = hub.renew(leases, &call.caller(), &mut failed);
     let renewed = leases.len() - failed.len();
     let metrics = &call.server.metrics;
