@@ -3,6 +3,7 @@
 mod ask;
 mod claim;
 mod cluster;
+pub mod desk;
 mod gateway;
 mod keys;
 mod listing;

@@ -4,14 +4,19 @@
 //! time.
 
 mod mirror;
+mod write;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use http::StatusCode;
+use periplus_core::Namespace;
+use periplus_core::backend::etcd::EtcdOptions;
+use periplus_core::backend::etcd::desk::Desk;
 use periplus_core::client::url::RegistryUrl;
-use periplus_tokio::{Client, ConnectOptions, Tokio, connect_with};
+use periplus_core::protocol::Span;
+use periplus_tokio::{Client, ConnectOptions, Tokio, connect_with, locate};
 use serde::Serialize;
 use tokio::sync::Notify;
 
@@ -20,6 +25,7 @@ use super::answer::Answer;
 use super::call::{self, Call};
 use super::problem::Problem;
 use super::route::Operation;
+use write::Writer;
 
 /// How long a server that starts waits for the first word of its upstream before it listens.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -29,6 +35,9 @@ pub(super) struct Upstream {
     /// Where it is, without secrets.
     url: String,
     client: Client,
+    namespace: Namespace,
+    /// Nothing, if it can only be read.
+    writer: Option<Writer>,
     state: Mutex<State>,
     /// Rings when it was heard for the first time.
     heard: Notify,
@@ -67,8 +76,21 @@ impl Upstream {
         }
         let url: RegistryUrl = address.parse().context("upstream")?;
         let client = connect_with(Tokio::new(), address, ConnectOptions::default()).context("upstream")?;
+        let namespace = url.value("ns").map(Namespace::new).transpose().context("upstream")?.unwrap_or_default();
+        let ttl = url.parsed::<Span>("ttl", "a duration such as 15s").context("upstream")?.map(|Span(ttl)| ttl);
+        let store = locate(Tokio::new(), address).context("upstream")?;
+        let writer = match store.url.scheme.as_str() {
+            "etcd" => {
+                let mut options = EtcdOptions::from_url(&store.url).context("upstream")?;
+                if let Some(password) = store.url.value("password") {
+                    options = options.with_password(password);
+                }
+                Some(Writer::new(store.runtime, Desk::new(options, store.origins), ttl))
+            }
+            _ => None,
+        };
         let (state, heard) = (Mutex::new(State::Unheard), Notify::new());
-        Ok(Some(Self { url: url.to_string(), client, state, heard }))
+        Ok(Some(Self { url: url.to_string(), client, namespace, writer, state, heard }))
     }
 
     pub(super) fn standing(&self) -> Standing {
@@ -95,9 +117,23 @@ pub(super) async fn begin(server: &Arc<Server>) {
 
 /// Answers a request: from the mirror what it knows, by the upstream what changes something.
 pub(super) async fn dispatch(upstream: &Upstream, operation: Operation, call: &Call<'_>) -> Answer {
-    match operation {
-        Operation::Renew | Operation::Register | Operation::Update | Operation::Deregister => Err(elsewhere(upstream)),
-        Operation::Overlay | Operation::ClearOverlay | Operation::Evict | Operation::Settle => Err(elsewhere(upstream)),
+    use Operation as Is;
+    let names_one = matches!(
+        operation,
+        Is::Register | Is::Update | Is::Deregister | Is::List | Is::Watch | Is::Instance | Is::Services | Is::Targets
+    );
+    if names_one && call.query.namespace()? != upstream.namespace {
+        let message = format!("this server mirrors the namespace {} and no other", upstream.namespace);
+        return Err(Problem::invalid("invalid_ns", "ns", message));
+    }
+    match (operation, &upstream.writer) {
+        (Is::Renew, Some(writer)) => writer.renew(call).await,
+        (Is::Register, Some(writer)) => writer.register(call).await,
+        (Is::Update, Some(writer)) => writer.update(call).await,
+        (Is::Deregister, Some(writer)) => writer.deregister(call).await,
+        (Is::Evict, Some(writer)) => writer.evict(call).await,
+        (Is::Renew | Is::Register | Is::Update | Is::Deregister | Is::Evict, None)
+        | (Is::Overlay | Is::ClearOverlay | Is::Settle, _) => Err(elsewhere(upstream)),
         _ => call::dispatch(operation, call),
     }
 }

@@ -25,7 +25,7 @@ pub(super) async fn run(server: Arc<Server>) {
         Err(error) => return tracing::error!(%error, "the upstream cannot be followed"),
     };
     let ttl = u32::try_from(server.config.ttl.default.as_millis()).unwrap_or(u32::MAX);
-    let namespace = Namespace::default();
+    let namespace = upstream.namespace.clone();
     let mut mirror = Mirror { server: &server, upstream, namespace, ttl, epoch: None, turns: 0 };
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -117,7 +117,21 @@ impl Mirror<'_> {
         Some(Key::new(self.namespace.clone(), instance.service_name(), id))
     }
 
+    /// What can be renewed here without asking for its key.
+    fn note(&self, edits: &[Edit]) {
+        for edit in edits {
+            match (edit, &self.upstream.writer) {
+                (Edit::Remove(key), Some(writer)) => writer.on_edit(key, false),
+                (Edit::Put { listed, .. }, Some(writer)) => {
+                    self.key(&listed.instance).iter().for_each(|key| writer.on_edit(key, true));
+                }
+                (_, None) => {}
+            }
+        }
+    }
+
     fn reflect(&mut self, revision: Revision, edits: Vec<Edit>, watcher: &Watcher) {
+        self.note(&edits);
         let hub = self.server.hub();
         let held = hub.read(|registry| registry.catalog().revision()).0;
         if revision > held {
@@ -139,6 +153,7 @@ impl Mirror<'_> {
         let text = if self.turns == 0 { epoch.0.clone() } else { format!("{}~{}", epoch.0, self.turns).into() };
         let hub = Hub::mirror(&self.server.config, Epoch(text), Arc::clone(&self.server.metrics));
         let edits: Vec<Edit> = instances.into_iter().map(|instance| self.put(instance)).collect();
+        self.note(&edits);
         let _ = hub.apply(|registry, now| registry.reflect(revision.max(Revision(1)), edits, now));
         self.epoch = Some(epoch);
         self.server.replace_hub(hub);
