@@ -16,7 +16,7 @@ use periplus_core::backend::etcd::EtcdOptions;
 use periplus_core::backend::etcd::desk::Desk;
 use periplus_core::client::url::RegistryUrl;
 use periplus_core::protocol::Span;
-use periplus_tokio::{Client, ConnectOptions, Tokio, connect_with, locate};
+use periplus_tokio::{Client, ConnectError, ConnectOptions, Tokio, connect_with, locate};
 use serde::Serialize;
 use tokio::sync::Notify;
 
@@ -34,6 +34,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(super) struct Upstream {
     /// Where it is, without secrets.
     url: String,
+    /// The same with them.
+    address: String,
     client: Client,
     namespace: Namespace,
     /// Nothing, if it can only be read.
@@ -75,7 +77,7 @@ impl Upstream {
             return Ok(None);
         }
         let url: RegistryUrl = address.parse().context("upstream")?;
-        let client = connect_with(Tokio::new(), address, ConnectOptions::default()).context("upstream")?;
+        let client = connect(address).context("upstream")?;
         let namespace = url.value("ns").map(Namespace::new).transpose().context("upstream")?.unwrap_or_default();
         let ttl = url.parsed::<Span>("ttl", "a duration such as 15s").context("upstream")?.map(|Span(ttl)| ttl);
         let store = locate(Tokio::new(), address).context("upstream")?;
@@ -90,7 +92,13 @@ impl Upstream {
             _ => None,
         };
         let (state, heard) = (Mutex::new(State::Unheard), Notify::new());
-        Ok(Some(Self { url: url.to_string(), client, namespace, writer, state, heard }))
+        let address = address.to_owned();
+        Ok(Some(Self { url: url.to_string(), address, client, namespace, writer, state, heard }))
+    }
+
+    /// A further client of it.
+    fn connect(&self) -> Result<Client, ConnectError> {
+        connect(&self.address)
     }
 
     pub(super) fn standing(&self) -> Standing {
@@ -103,6 +111,10 @@ impl Upstream {
         let stale_ms = stale.map(|stale| u64::try_from(stale.as_millis()).unwrap_or(u64::MAX));
         Standing { url: self.url.clone(), state, stale_ms }
     }
+}
+
+fn connect(address: &str) -> Result<Client, ConnectError> {
+    connect_with(Tokio::new(), address, ConnectOptions::default())
 }
 
 /// Begins to mirror the upstream, if there is one, and waits a moment for its first word.

@@ -16,6 +16,8 @@ use super::{State, Upstream};
 
 /// How often it is looked whether a watcher waits for what the upstream has not told.
 const LOOK: Duration = Duration::from_millis(200);
+/// How often the upstream is asked for it at most.
+const AGAIN: Duration = Duration::from_secs(2);
 
 /// Mirrors the upstream until the server ends.
 pub(super) async fn run(server: Arc<Server>) {
@@ -26,7 +28,8 @@ pub(super) async fn run(server: Arc<Server>) {
     };
     let ttl = u32::try_from(server.config.ttl.default.as_millis()).unwrap_or(u32::MAX);
     let namespace = upstream.namespace.clone();
-    let mut mirror = Mirror { server: &server, upstream, namespace, ttl, epoch: None, turns: 0 };
+    let mut mirror =
+        Mirror { server: &server, upstream, namespace, ttl, epoch: None, turns: 0, second: None, looked: None };
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -50,6 +53,9 @@ struct Mirror<'a> {
     epoch: Option<Epoch>,
     /// How often the mirror had to begin anew within an epoch of the upstream.
     turns: u32,
+    /// A second look at the upstream.
+    second: Option<Watcher>,
+    looked: Option<std::time::Instant>,
 }
 
 impl Mirror<'_> {
@@ -66,20 +72,28 @@ impl Mirror<'_> {
         self.believe(changed.provenance, changed.age);
     }
 
-    /// Someone has seen more of the upstream than this mirror: it is asked how far it is.
+    /// Somebody has seen more of the upstream than this mirror, and what follows it says nothing, because nothing has
+    /// changed since: a second look says how far the upstream is, and what is there.
     fn catch_up(&mut self, watcher: &Watcher) {
         let hub = self.server.hub();
         if self.epoch.is_none() || !hub.read(|registry| registry.catalog().is_awaited()).0 {
+            self.second = None;
             return;
         }
-        if let Some(Listing { cursor: Some(cursor), instances, .. }) = watcher.current()
-            && self.epoch.as_ref() == Some(&cursor.epoch)
-            && cursor.revision > hub.read(|registry| registry.catalog().revision()).0
-        {
-            let edits = self.difference(&hub, instances);
-            return self.reflect(cursor.revision, edits, watcher);
+        let Some(second) = &self.second else {
+            if self.looked.is_none_or(|looked| looked.elapsed() >= AGAIN) {
+                self.looked = Some(std::time::Instant::now());
+                self.second = self.upstream.connect().ok().and_then(|client| client.watch_all().ok());
+            }
+            return;
+        };
+        if let Some(Listing { cursor: Some(cursor), instances, provenance: Provenance::Live, .. }) = second.current() {
+            self.second = None;
+            if self.epoch.as_ref() == Some(&cursor.epoch) {
+                let edits = self.difference(&hub, instances);
+                self.reflect(cursor.revision, edits, watcher);
+            }
         }
-        self.upstream.client.online_signal().notify();
     }
 
     /// What makes a mirror list these instances and no others.
@@ -131,13 +145,14 @@ impl Mirror<'_> {
     }
 
     fn reflect(&mut self, revision: Revision, edits: Vec<Edit>, watcher: &Watcher) {
-        self.note(&edits);
         let hub = self.server.hub();
         let held = hub.read(|registry| registry.catalog().revision()).0;
+        // What is older is known already.
         if revision > held {
+            self.note(&edits);
             // It rises: nobody else changes it.
             let _ = hub.apply(|registry, now| registry.reflect(revision, edits, now));
-        } else if edits.iter().any(|edit| !is_shown(&hub, edit)) {
+        } else if revision == held && edits.iter().any(|edit| !is_shown(&hub, edit)) {
             // The same place looks different now, because what was there proved to be gone: who has seen that place must
             // be told everything.
             self.turns += 1;
