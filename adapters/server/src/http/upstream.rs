@@ -3,6 +3,7 @@
 //! It keeps nothing that another one would need. So there may be many over one store, and each of them may go at any
 //! time.
 
+mod desk;
 mod mirror;
 mod write;
 
@@ -12,8 +13,9 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use http::StatusCode;
 use periplus_core::Namespace;
+use periplus_core::backend::consul::{self, ConsulOptions};
 use periplus_core::backend::etcd::EtcdOptions;
-use periplus_core::backend::etcd::desk::Desk;
+use periplus_core::backend::etcd::desk as etcd;
 use periplus_core::client::url::RegistryUrl;
 use periplus_core::protocol::Span;
 use periplus_tokio::{Client, ConnectError, ConnectOptions, Tokio, connect_with, locate};
@@ -25,6 +27,7 @@ use super::answer::Answer;
 use super::call::{self, Call};
 use super::problem::Problem;
 use super::route::Operation;
+use desk::Desk;
 use write::Writer;
 
 /// How long a server that starts waits for the first word of its upstream before it listens.
@@ -38,8 +41,7 @@ pub(super) struct Upstream {
     address: String,
     client: Client,
     namespace: Namespace,
-    /// Nothing, if it can only be read.
-    writer: Option<Writer>,
+    writer: Writer,
     state: Mutex<State>,
     /// Rings when it was heard for the first time.
     heard: Notify,
@@ -81,16 +83,20 @@ impl Upstream {
         let namespace = url.value("ns").map(Namespace::new).transpose().context("upstream")?.unwrap_or_default();
         let ttl = url.parsed::<Span>("ttl", "a duration such as 15s").context("upstream")?.map(|Span(ttl)| ttl);
         let store = locate(Tokio::new(), address).context("upstream")?;
-        let writer = match store.url.scheme.as_str() {
-            "etcd" => {
+        let desk = match store.url.scheme.as_str() {
+            "consul" => {
+                let options = ConsulOptions::from_url(&store.url).context("upstream")?;
+                Desk::Consul(consul::desk::Desk::new(options, store.origins, namespace.clone()))
+            }
+            _ => {
                 let mut options = EtcdOptions::from_url(&store.url).context("upstream")?;
                 if let Some(password) = store.url.value("password") {
                     options = options.with_password(password);
                 }
-                Some(Writer::new(store.runtime, Desk::new(options, store.origins), ttl))
+                Desk::Etcd(etcd::Desk::new(options, store.origins))
             }
-            _ => None,
         };
+        let writer = Writer::new(store.runtime, desk, ttl);
         let (state, heard) = (Mutex::new(State::Unheard), Notify::new());
         let address = address.to_owned();
         Ok(Some(Self { url: url.to_string(), address, client, namespace, writer, state, heard }))
@@ -138,14 +144,14 @@ pub(super) async fn dispatch(upstream: &Upstream, operation: Operation, call: &C
         let message = format!("this server mirrors the namespace {} and no other", upstream.namespace);
         return Err(Problem::invalid("invalid_ns", "ns", message));
     }
-    match (operation, &upstream.writer) {
-        (Is::Renew, Some(writer)) => writer.renew(call).await,
-        (Is::Register, Some(writer)) => writer.register(call).await,
-        (Is::Update, Some(writer)) => writer.update(call).await,
-        (Is::Deregister, Some(writer)) => writer.deregister(call).await,
-        (Is::Evict, Some(writer)) => writer.evict(call).await,
-        (Is::Renew | Is::Register | Is::Update | Is::Deregister | Is::Evict, None)
-        | (Is::Overlay | Is::ClearOverlay | Is::Settle, _) => Err(elsewhere(upstream)),
+    let writer = &upstream.writer;
+    match operation {
+        Is::Renew => writer.renew(call).await,
+        Is::Register => writer.register(call).await,
+        Is::Update => writer.update(call).await,
+        Is::Deregister => writer.deregister(call).await,
+        Is::Evict => writer.evict(call).await,
+        Is::Overlay | Is::ClearOverlay | Is::Settle => Err(elsewhere(upstream)),
         _ => call::dispatch(operation, call),
     }
 }

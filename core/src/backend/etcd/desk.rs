@@ -22,7 +22,6 @@ mod tests;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
-use core::time::Duration;
 
 use serde::Deserialize;
 use serde_json::json;
@@ -31,16 +30,14 @@ use smol_str::SmolStr;
 use super::EtcdOptions;
 use super::gateway::{self, Answer, Paths};
 use super::message::{FAILED_PRECONDITION, Header, LeaseId, Refusal, Token};
+use crate::backend::desk::{Change, Denied, Done, Result, Wanted, hash};
 use crate::http::body::parse;
 use crate::http::{Head, Method, Request, base64};
-use crate::instance::InstanceError;
 use crate::lease::{Lease, LeaseError};
 use crate::name::Key;
-use crate::registry::{Incarnation, Outcome};
+use crate::registry::Incarnation;
 use registration::{Registering, Updating};
 use renewal::Renewing;
-
-pub use registration::{Change, Wanted};
 
 /// How often an operation may begin anew or find its key changed.
 const ROUNDS: u32 = 8;
@@ -78,60 +75,6 @@ enum Task {
     Remove(String),
 }
 
-/// What an operation has come to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Done {
-    /// The instance is registered.
-    Registered {
-        /// What its holder renews.
-        lease: Lease,
-        /// The revision at which it was taken.
-        generation: u64,
-        /// How long it lives without a renewal.
-        ttl: Duration,
-        /// What became of whoever had it.
-        outcome: Outcome,
-    },
-    /// The instance looks as it is to look.
-    Updated {
-        /// Whether that is news.
-        changed: bool,
-        /// Since when.
-        revision: u64,
-    },
-    /// These of the leases were not renewed, all others were.
-    Renewed(Vec<(usize, LeaseError)>),
-    /// It is not there any more.
-    Gone {
-        /// Whether it was.
-        was: bool,
-        /// Since when, at the latest.
-        revision: u64,
-    },
-}
-
-/// Why an operation was not done.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Denied {
-    /// Somebody else has taken the instance.
-    #[error("another holder has taken the id since it was lost")]
-    Superseded,
-    /// The lease is good for nothing.
-    #[error(transparent)]
-    Lease(#[from] LeaseError),
-    /// The instance would break a limit.
-    #[error(transparent)]
-    Instance(#[from] InstanceError),
-    /// etcd does not want it.
-    #[error("etcd refuses it: {0}")]
-    Refused(String),
-    /// etcd is not in a state to say anything. It may have been done.
-    #[error("etcd does not answer: {0}")]
-    Silent(String),
-}
-
-type Result<T = Done> = core::result::Result<T, Denied>;
-
 /// What follows from an answer.
 enum Next {
     /// The next request.
@@ -161,12 +104,15 @@ impl Desk {
     // Beginning.
 
     /// An instance is registered. `drawn` is random: from it comes the lease of a holder that does not say who it is.
-    #[must_use]
-    pub fn register(&self, wanted: Wanted, drawn: u64) -> Operation {
+    ///
+    /// # Errors
+    /// If readers would choke on it.
+    pub fn register(&self, wanted: Wanted, drawn: u64) -> Result<Operation> {
+        super::check_endpoints(&wanted.instance)?;
         let key = self.key(&wanted.key);
         let lease = wanted.incarnation.map_or_else(|| LeaseId::drawn(drawn), |of| derived(of, &key));
         let seconds = self.options.seconds(wanted.ttl);
-        Operation::new(Task::Register(Registering::new(wanted, key, lease, seconds)))
+        Ok(Operation::new(Task::Register(Registering::new(wanted, key, lease, seconds))))
     }
 
     /// An instance is changed by its holder.
@@ -352,16 +298,6 @@ fn derived(Incarnation(of): Incarnation, key: &str) -> LeaseId {
     let mut bytes = of.to_be_bytes().to_vec();
     bytes.extend_from_slice(key.as_bytes());
     LeaseId::drawn(hash(&bytes))
-}
-
-/// A hash that is the same everywhere and in every version: FNV-1a, its bits mixed once more.
-fn hash(bytes: &[u8]) -> u64 {
-    let fnv = bytes
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3));
-    let mixed = (fnv ^ (fnv >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
 }
 
 impl fmt::Debug for Desk {

@@ -133,13 +133,13 @@ impl Mirror<'_> {
 
     /// What can be renewed here without asking for its key.
     fn note(&self, edits: &[Edit]) {
+        let writer = &self.upstream.writer;
         for edit in edits {
-            match (edit, &self.upstream.writer) {
-                (Edit::Remove(key), Some(writer)) => writer.on_edit(key, false),
-                (Edit::Put { listed, .. }, Some(writer)) => {
+            match edit {
+                Edit::Remove(key) => writer.on_edit(key, false),
+                Edit::Put { listed, .. } => {
                     self.key(&listed.instance).iter().for_each(|key| writer.on_edit(key, true));
                 }
-                (_, None) => {}
             }
         }
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_core::Stream as _;
 use http::StatusCode;
-use periplus_core::backend::etcd::desk::{Change, Denied, Desk, Done, Operation, Wanted};
+use periplus_core::backend::desk::{Change, Denied, Done, Wanted};
 use periplus_core::http::{Head, Input, Request};
 use periplus_core::protocol::{DeregisterMessage, EvictMessage, Span, UpdateMessage};
 use periplus_core::{Key, Registered};
@@ -18,7 +18,8 @@ use super::super::answer::{self, Answer};
 use super::super::call::Call;
 use super::super::holder;
 use super::super::hub::Date;
-use super::super::problem::Problem;
+use super::super::problem::{Problem, invalid_code};
+use super::desk::{Desk, Operation};
 use crate::random;
 
 /// How long one request to the upstream may take.
@@ -80,9 +81,9 @@ impl Writer {
             reclaim: request.reclaim.is_some(),
         };
         let operation = self.with_desk(|desk| desk.register(wanted, u64::from_le_bytes(random::bytes())));
-        match self.carry_out(operation).await? {
+        match self.carry_out(operation?).await? {
             Done::Registered { lease, generation, ttl, outcome } => {
-                if Desk::mark_of(&lease).is_some() {
+                if self.with_desk(|desk| desk.mark_of(&lease)).is_some() {
                     self.shown(call, generation).await;
                 }
                 Ok(holder::answer_registered(call, date(call), &Registered { lease, generation, ttl, outcome }))
@@ -132,16 +133,16 @@ impl Writer {
         if asked == 0 {
             return Ok(holder::answer_renewed(call, date(call), 0, Vec::new(), number));
         }
-        let operation = {
+        let operation = self.with_desk(|desk| {
             let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
             let leases = leases.into_iter().map(|lease| {
-                let key = Desk::mark_of(&lease).and_then(|mark| keys.get(&mark).cloned());
+                let key = desk.mark_of(&lease).and_then(|mark| keys.get(&mark).cloned());
                 (lease, key)
             });
             let leases = leases.collect();
             drop(keys);
-            self.with_desk(|desk| desk.renew(leases))
-        };
+            desk.renew(leases)
+        });
         match self.carry_out(operation).await? {
             Done::Renewed(failed) => Ok(holder::answer_renewed(call, date(call), asked, failed, number)),
             other => Err(astray(&other)),
@@ -176,14 +177,12 @@ impl Writer {
 
     async fn carry_out(&self, mut operation: Operation) -> Result<Done, Problem> {
         loop {
-            let request = self.with_desk(|desk| desk.request(&mut operation));
+            let Some(request) = self.with_desk(|desk| desk.request(&mut operation)) else {
+                return Err(Denied::Silent("it is another store".into()).into());
+            };
             let answer = tokio::time::timeout(CALL, fetch(&self.runtime, request)).await;
             let answer = answer.unwrap_or_else(|_| Err("there was no answer in time".into()));
-            let result = self.with_desk(|desk| match answer {
-                Ok((head, body)) => desk.on_answer(&mut operation, &head, &body),
-                Err(reason) => desk.on_failure(&mut operation, &reason),
-            });
-            if let Some(result) = result {
+            if let Some(result) = self.with_desk(|desk| desk.take(&mut operation, answer)) {
                 return result.map_err(Problem::from);
             }
         }
@@ -218,6 +217,7 @@ impl From<Denied> for Problem {
             Denied::Superseded => Self::new(StatusCode::CONFLICT, "superseded", message),
             Denied::Lease(error) => error.into(),
             Denied::Instance(error) => error.into(),
+            Denied::Unfit { field, .. } => Self::invalid(invalid_code(&field), field.to_string(), message),
             Denied::Refused(_) | Denied::Silent(_) => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "upstream", message).with_retry(RETRY)
             }

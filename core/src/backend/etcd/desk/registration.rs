@@ -9,37 +9,13 @@ use super::super::claim::Guard;
 use super::super::gateway;
 use super::super::message::{FAILED_PRECONDITION, LeaseId, Leased, Line, NOT_FOUND, Pair, Ranged, Refusal, Transacted};
 use super::super::work::outcome;
-use super::{Denied, Done, Next, ROUNDS, hash};
+use super::{Next, ROUNDS};
+use crate::backend::desk::{Change, Denied, Done, Wanted, hash};
 use crate::http::body::parse;
-use crate::instance::{InstanceLimits, Patch, ServiceInstance};
+use crate::instance::ServiceInstance;
 use crate::lease::{Lease, LeaseError};
-use crate::name::Key;
 use crate::packed::Instance;
-use crate::registry::{Incarnation, Outcome};
-
-/// What a holder wants to be registered.
-#[derive(Clone, Debug)]
-pub struct Wanted {
-    /// Where.
-    pub key: Key,
-    /// What.
-    pub instance: ServiceInstance,
-    /// For how long without a renewal.
-    pub ttl: Option<Duration>,
-    /// The holder's life, if it says so.
-    pub incarnation: Option<Incarnation>,
-    /// Whether it had the id before, and wants it only if nobody took it since.
-    pub reclaim: bool,
-}
-
-/// What a holder wants to look different.
-#[derive(Clone, Debug)]
-pub struct Change {
-    /// What.
-    pub patch: Patch,
-    /// What an instance may say at most.
-    pub limits: InstanceLimits,
-}
+use crate::registry::Outcome;
 
 #[derive(Debug)]
 enum Step {

@@ -11,7 +11,8 @@ use serde_json::json;
 use super::super::gateway;
 use super::super::listing::RANGES;
 use super::super::message::{Bytes, LeaseId, Leased, Line, Pair, Refusal, Transacted};
-use super::{Done, Next, hash};
+use super::Next;
+use crate::backend::desk::{Done, hash};
 use crate::http::body::parse;
 use crate::lease::{Lease, LeaseError};
 
