@@ -8,6 +8,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     consume(&std::env::args().nth(1).unwrap_or_else(|| "periplus://127.0.0.1:7171".into())).await
 }
 
+/// Follows, for ever.
 pub async fn consume(url: &str) -> Result<(), Box<dyn std::error::Error>> {
     let registry = periplus_tokio::connect(url).await?;
     let mut watcher = registry.watch("greeter")?;

@@ -10,6 +10,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     provide(&std::env::args().nth(1).unwrap_or_else(|| "periplus://127.0.0.1:7171".into())).await
 }
 
+/// Serves, until it is interrupted.
 pub async fn provide(url: &str) -> Result<(), Box<dyn std::error::Error>> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;

@@ -60,7 +60,8 @@ impl Foreign {
     ) -> Result<Self> {
         let folder = std::env::temp_dir().join(format!("periplus-{name}-{}-{port}", std::process::id()));
         let arguments = arguments(&folder.display().to_string());
-        let url = format!("{name}://127.0.0.1:{port}");
+        // A registry whose memory seems lost is not believed for so long: the same as with ours.
+        let url = format!("{name}://127.0.0.1:{port}?warm_up=3s");
         let mut foreign = Self { name, url, binary: binary.into(), arguments, folder, service: None };
         foreign.restart()?;
         Ok(foreign)

@@ -328,6 +328,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_put_as_kratos_does_is_what_a_program_with_kratos_3_was_seen_to_put() {
+        let recorded: Value = serde_json::from_str(include_str!("recorded/etcd-value.json")).unwrap();
+        let instance: ServiceInstance = serde_json::from_value(recorded.clone()).unwrap();
+        assert_eq!(instance.endpoints.len(), 2);
+        assert_eq!(serde_json::to_value(instance).unwrap(), recorded);
+    }
+
+    #[test]
     fn what_is_encoded_is_decoded() {
         for (text, encoded) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")] {
             assert_eq!(encode(text), encoded);

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use periplus_core::client::{Channel, ClientEvent, Provenance};
+use periplus_core::client::{ClientEvent, Provenance};
 use periplus_tokio::{Client, Listing, Watcher};
 
 use super::exit::Refused;
 use super::output;
+use super::place::Place;
 use crate::client::CALL_TIMEOUT;
 use crate::client::error::CallError;
 
@@ -14,7 +15,7 @@ use crate::client::error::CallError;
 ///
 /// # Errors
 /// If it cannot be reached, refuses, or says nothing.
-pub(super) async fn first(client: &Client, mut watcher: Watcher) -> anyhow::Result<Listing> {
+pub(super) async fn first(place: &Place, client: &Client, mut watcher: Watcher) -> anyhow::Result<Listing> {
     let mut events = client.events();
     let listing = async {
         loop {
@@ -25,7 +26,7 @@ pub(super) async fn first(client: &Client, mut watcher: Watcher) -> anyhow::Resu
                     Provenance::Unknown | Provenance::Stale { .. } => {}
                 },
                 event = events.next() => match event {
-                    Some(ClientEvent::Disconnected { channel: Channel::Watch, origin, reason, retry_in }) => {
+                    Some(ClientEvent::Disconnected { origin, reason, retry_in, .. }) => {
                         // The last host has failed too if the next attempt is not at once.
                         if retry_in > Duration::ZERO {
                             return Err(unreachable(&origin, &reason).into());
@@ -36,14 +37,14 @@ pub(super) async fn first(client: &Client, mut watcher: Watcher) -> anyhow::Resu
                         output::note(format_args!("skipped an entry that is no instance: {problem}"));
                     }
                     Some(_) => {}
-                    None => return Err(unreachable("named", "the client is closed").into()),
+                    None => return Err(unreachable(&place.to_string(), "the client is closed").into()),
                 },
             }
         }
     };
     let listing = tokio::time::timeout(CALL_TIMEOUT, listing).await;
     let listing: anyhow::Result<Listing> =
-        listing.unwrap_or_else(|_| Err(unreachable("named", "no answer in time").into()));
+        listing.unwrap_or_else(|_| Err(unreachable(&place.to_string(), "no answer in time").into()));
     client.clone().close().await;
     let listing = listing?;
     output::note_warming(listing.provenance == Provenance::Unconfirmed);

@@ -52,7 +52,7 @@ impl Get {
     async fn followed(&self) -> anyhow::Result<Vec<ServiceInstance>> {
         let client = self.connection.connect(ClientConfig::default())?;
         let watcher = client.watch(&self.service)?;
-        Ok(foreign::first(&client, watcher).await?.decode())
+        Ok(foreign::first(&self.connection.registry, &client, watcher).await?.decode())
     }
 
     fn print(&self, instances: &[ServiceInstance]) -> anyhow::Result<()> {

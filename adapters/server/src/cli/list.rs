@@ -66,7 +66,7 @@ impl List {
     async fn counted(&self) -> anyhow::Result<Vec<Service>> {
         let client = self.connection.connect(ClientConfig::default())?;
         let watcher = client.watch_prefix(self.prefix.as_deref().unwrap_or_default())?;
-        let listing = foreign::first(&client, watcher).await?;
+        let listing = foreign::first(&self.connection.registry, &client, watcher).await?;
         let revision = listing.cursor.as_ref().map_or(0, |cursor| cursor.revision.0);
         let mut services: BTreeMap<String, Service> = BTreeMap::new();
         for instance in &listing {
