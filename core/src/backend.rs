@@ -1,6 +1,7 @@
 //! One client machine a protocol.
 
 pub mod consul;
+pub mod desk;
 pub mod etcd;
 pub mod memory;
 pub mod native;

@@ -1,5 +1,6 @@
 //! The catalog: instance sets, who watches them, and what changed. Revisions come from whoever has the authority.
 
+mod gaps;
 mod read;
 mod tell;
 mod watch;
@@ -24,6 +25,7 @@ use crate::log::{Link, Listed, Log, Logged};
 use crate::name::{Key, Namespace, ServiceKey};
 use crate::set::{Epoch, Revision};
 use crate::time::WallTime;
+use gaps::Gaps;
 use watches::Watches;
 
 /// Instance sets of many services, their watchers and their recent past.
@@ -51,6 +53,7 @@ pub struct Catalog {
     bytes: usize,
     log: Log,
     watches: Watches,
+    gaps: Gaps,
     faults: Faults,
 }
 
@@ -162,6 +165,7 @@ impl Catalog {
             bytes: 0,
             log: Log::new(revision, config.log_bytes, config.log_entries),
             watches: Watches::new(config),
+            gaps: Gaps::default(),
             faults: config.faults,
         }
     }
@@ -207,6 +211,24 @@ impl Catalog {
         self.revision = revision;
         self.watches.on_revision(revision);
         Ok(changed)
+    }
+
+    /// Applies the result of several transactions, of which nobody knows what each of them did: what came and went again
+    /// in between is not among it. A watch that has seen the other registry up to one of those is told everything anew.
+    ///
+    /// # Errors
+    /// If the revision does not rise; nothing was changed.
+    pub fn commit_joined(
+        &mut self,
+        revision: Revision,
+        time: WallTime,
+        edits: impl IntoIterator<Item = Edit>,
+    ) -> Result<usize, CommitError> {
+        if revision > self.revision {
+            self.gaps.add(self.revision, revision);
+            self.watches.on_gap(revision);
+        }
+        self.commit(revision, time, edits)
     }
 
     // Writing, for the registry that owns the catalog.

@@ -82,6 +82,16 @@ impl Lease {
 }
 
 impl Lease {
+    /// A lease of three numbers that say all about it, for a server that keeps nothing.
+    pub(crate) const fn of_words([place, first, second]: [u64; 3]) -> Self {
+        Self { slot: (place >> 32) as u32, generation: place as u32, secret: [first, second] }
+    }
+
+    /// The three numbers.
+    pub(crate) const fn words(&self) -> [u64; 3] {
+        [(self.slot as u64) << 32 | self.generation as u64, self.secret[0], self.secret[1]]
+    }
+
     pub(crate) const fn index(&self) -> u32 {
         self.slot
     }

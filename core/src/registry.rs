@@ -3,6 +3,7 @@
 mod alarm;
 mod ended;
 mod holder;
+mod mirror;
 mod operator;
 mod passing;
 mod state;
@@ -31,6 +32,7 @@ use crate::set::{Cursor, Epoch, Revision};
 use crate::time::{Instant, WallTime};
 use alarm::Alarms;
 use ended::Ended;
+use mirror::MIRRORED;
 use operator::Blocks;
 
 /// How much a registry holds.
@@ -67,9 +69,9 @@ pub struct InstanceView {
     pub registered: Option<Instance>,
     /// What lies over it.
     pub overlay: Option<Overlay>,
-    /// Which holder of the id has it.
+    /// Which holder of the id has it; zero in a mirror, which does not know.
     pub generation: u64,
-    /// When its lease ends if it is not renewed.
+    /// When its lease ends if it is not renewed; in a mirror, which does not know, the present.
     pub deadline: Instant,
     /// The revision of its last change.
     pub modified: Revision,
@@ -241,8 +243,8 @@ impl Registry {
             listed: found.listed.clone(),
             registered: overlay.as_ref().and_then(|overlay| overlay.base.clone()),
             overlay,
-            generation: self.leases.terms(lease).generation,
-            deadline: self.leases.deadline(lease),
+            generation: if lease == MIRRORED { 0 } else { self.leases.terms(lease).generation },
+            deadline: if lease == MIRRORED { self.now } else { self.leases.deadline(lease) },
             modified: found.revision,
         })
     }

@@ -112,6 +112,7 @@ pub use events::Events;
 pub use face::{BoxFuture, Discovery, Registrar};
 pub use get::GetService;
 pub use periplus_core as core;
+pub use place::{StorePlace, locate};
 pub use registration::{Deregistered, Register, Registration};
 pub use runtime::{Runtime, TlsFiles, TlsFilesError};
 pub use secrets::SecretError;

@@ -109,6 +109,26 @@ impl Place {
     }
 }
 
+/// What an address says of a store, for those that call it themselves.
+#[derive(Debug)]
+pub struct StorePlace<R> {
+    /// The runtime, with the TLS that the address asks for.
+    pub runtime: R,
+    /// Where it is: `http://HOST:PORT` or `https://HOST:PORT`, to be tried in turn.
+    pub origins: Vec<String>,
+    /// What is left of the address for its backend's options, secrets and all.
+    pub url: RegistryUrl,
+}
+
+/// Reads the address of a registry on a network as [`connect_with`](crate::connect_with) does, and opens no client.
+///
+/// # Errors
+/// If the address makes no sense.
+pub fn locate<R: Runtime>(runtime: R, url: &str) -> Result<StorePlace<R>, ConnectError> {
+    let (runtime, Place { url, config, .. }) = Place::read(runtime, url.parse()?, ConnectOptions::default())?;
+    Ok(StorePlace { runtime, origins: config.origins, url })
+}
+
 /// Whether a registry speaks the native protocol, in which who calls is told.
 fn is_own(url: &RegistryUrl) -> bool {
     matches!(url.scheme.as_str(), PERIPLUS | "http" | "https")

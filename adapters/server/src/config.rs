@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
+use periplus_core::client::url::RegistryUrl;
 use periplus_core::config as registry;
 use periplus_core::protocol::Span;
 use serde::{Deserialize, Serialize};
@@ -56,6 +57,10 @@ pub struct Config {
     #[arg(id = "shutdown_grace", value_name = "DURATION", value_parser = units::parse_duration)]
     #[serde(with = "units::duration")]
     pub shutdown_grace: Duration,
+    /// Mirror this etcd or Consul and register into it, instead of holding a registry: etcd://HOST:2379,
+    /// consul://HOST:8500, with options as in ?password_env=NAME
+    #[arg(id = "upstream", value_name = "URL")]
+    pub upstream: String,
     /// Events kept for those who ask what happened lately
     #[arg(id = "events_kept", value_name = "N")]
     pub events_kept: usize,
@@ -215,6 +220,7 @@ impl Default for Config {
             log: "info".into(),
             keep_alive: Duration::from_secs(15),
             shutdown_grace: Duration::from_secs(5),
+            upstream: String::new(),
             events_kept: 10_000,
             warm_up: core.warm_up,
             stall_threshold: core.stall_threshold,
@@ -365,6 +371,14 @@ impl Config {
             Span(self.ttl.max),
         );
         ensure!((1..=100).contains(&self.alarm.share), "alarm.share: must be a percentage from 1 to 100");
+        if !self.upstream.is_empty() {
+            // What it says beside the scheme is read when it is called; an address may hold secrets, and is not shown.
+            let url: Result<RegistryUrl, _> = self.upstream.parse();
+            ensure!(
+                url.is_ok_and(|url| matches!(url.scheme.as_str(), "consul" | "etcd")),
+                "upstream: name an etcd or a Consul: write it as in etcd://HOST:2379 or consul://HOST:8500"
+            );
+        }
         let limits = &self.limits;
         for (key, limit) in [
             ("connections", limits.connections),

@@ -28,10 +28,11 @@ mod shared;
 mod socket;
 mod status;
 mod targets;
+mod upstream;
 mod watch;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 use anyhow::{Context as _, ensure};
@@ -45,14 +46,15 @@ use connection::Connections;
 use hub::Hub;
 use metrics::{Metrics, Pressure};
 use security::Doorkeeper;
-use shared::Shared;
+use upstream::Upstream;
 
 /// Everything that requests share.
 struct Server {
     config: Config,
     instance_limits: InstanceLimits,
-    hub: Hub,
-    shared: Shared,
+    /// The registry. Over an upstream, each epoch of it has its own.
+    hub: RwLock<Arc<Hub>>,
+    upstream: Option<Upstream>,
     metrics: Arc<Metrics>,
     pressure: Pressure,
     doorkeeper: Doorkeeper,
@@ -67,11 +69,13 @@ impl Server {
     fn new(config: Config, listener: &TcpListener) -> anyhow::Result<Self> {
         let address = listener.local_addr()?;
         let metrics = Arc::new(Metrics::new());
-        let epoch = new_epoch();
+        let upstream = Upstream::of(&config.upstream)?;
+        let hub = if upstream.is_some() { Hub::mirror } else { Hub::new };
+        let hub = hub(&config, new_epoch(), Arc::clone(&metrics));
         Ok(Self {
             instance_limits: config.registry().limits.instance,
-            hub: Hub::new(&config, epoch.clone(), Arc::clone(&metrics)),
-            shared: Shared::new(epoch, Arc::clone(&metrics)),
+            hub: RwLock::new(Arc::new(hub)),
+            upstream,
             metrics,
             pressure: Pressure::default(),
             doorkeeper: Doorkeeper::new(address, &config.allowed_hosts, &config.cors_origin),
@@ -81,6 +85,19 @@ impl Server {
             started: Instant::now(),
             config,
         })
+    }
+
+    /// The registry as it is now.
+    fn hub(&self) -> Arc<Hub> {
+        Arc::clone(&self.hub.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Another registry takes its place.
+    fn replace_hub(&self, hub: Hub) {
+        let mut place = self.hub.write().unwrap_or_else(PoisonError::into_inner);
+        let old = std::mem::replace(&mut *place, Arc::new(hub));
+        drop(place);
+        old.retire();
     }
 
     fn is_stopping(&self) -> bool {
@@ -99,7 +116,7 @@ impl Server {
     fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
         self.stopped.notify_waiters();
-        self.hub.wake_all();
+        self.hub().wake_all();
         self.connections.wake_all();
     }
 }
@@ -130,5 +147,6 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     );
     let listener = listen::bind(config.listen).with_context(|| format!("cannot listen on {}", config.listen))?;
     let server = Arc::new(Server::new(config, &listener)?);
+    upstream::begin(&server).await;
     listen::run(server, listener).await
 }

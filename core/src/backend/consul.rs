@@ -77,6 +77,7 @@
 mod ask;
 mod check;
 mod decode;
+pub mod desk;
 mod encode;
 mod options;
 mod poll;

@@ -69,6 +69,7 @@
 mod ask;
 mod claim;
 mod cluster;
+pub mod desk;
 mod facts;
 mod gateway;
 mod keys;
@@ -93,6 +94,7 @@ use crate::client::link::Fall;
 use crate::client::machine::{Machine, Protocol, What};
 use crate::client::{ClientConfig, CommandError, Registration};
 use crate::http::{Head, RequestId};
+use crate::instance::ServiceInstance;
 use crate::name::Namespace;
 use crate::rng::{Rng, Seed};
 use crate::time::Instant;
@@ -183,17 +185,7 @@ impl Protocol for Wire {
 
     fn check(machine: &Etcd, registration: &Registration) -> Result<(), CommandError> {
         check_namespace(&machine.wire.options, &registration.namespace)?;
-        for (at, endpoint) in registration.instance.endpoints.iter().enumerate() {
-            if let Ok(parts) = endpoint.parts()
-                && !is_go_url(parts.host, parts.rest)
-            {
-                let problem = String::from(
-                    "Kratos cannot parse it and would skip the whole instance: write %25 for a percent sign",
-                );
-                return Err(CommandError::Unfit { field: format!("endpoints[{at}]").into(), problem });
-            }
-        }
-        Ok(())
+        check_endpoints(&registration.instance)
     }
 
     fn check_selector(machine: &Etcd, selector: &Selector) -> Result<(), CommandError> {
@@ -278,6 +270,20 @@ impl Protocol for Wire {
     fn close(machine: &mut Etcd) {
         machine.close_streams();
     }
+}
+
+/// Kratos skips a whole instance for one endpoint that it cannot parse.
+fn check_endpoints(instance: &ServiceInstance) -> Result<(), CommandError> {
+    for (at, endpoint) in instance.endpoints.iter().enumerate() {
+        if let Ok(parts) = endpoint.parts()
+            && !is_go_url(parts.host, parts.rest)
+        {
+            let problem =
+                String::from("Kratos cannot parse it and would skip the whole instance: write %25 for a percent sign");
+            return Err(CommandError::Unfit { field: format!("endpoints[{at}]").into(), problem });
+        }
+    }
+    Ok(())
 }
 
 /// A namespace with a slash would lie within a service of another one.

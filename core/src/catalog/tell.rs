@@ -40,6 +40,7 @@ impl Catalog {
                 Selector::Prefix { namespace, prefix } => Place::Prefix(Box::new((namespace.clone(), prefix.clone()))),
             };
             let since = since.filter(|cursor| cursor.epoch == self.epoch).map(|cursor| cursor.revision);
+            let since = since.filter(|since| !self.gaps.has(*since));
             (place, since)
         });
         let targets: Vec<_> = targets.collect();
@@ -175,6 +176,12 @@ impl Catalog {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.watches.poll_timeout()
+    }
+
+    /// Whether a watch is ahead of this catalog and waits for it. O(1).
+    #[must_use]
+    pub fn is_awaited(&self) -> bool {
+        self.watches.poll_timeout().is_some()
     }
 
     /// What is known of a watch.

@@ -263,6 +263,16 @@ impl Watches {
         }
     }
 
+    /// The catalog is about to come to a revision without knowing those in between: whoever waits there for it will have
+    /// to be told everything.
+    pub(super) fn on_gap(&mut self, to: Revision) {
+        for (_, slot) in self.ahead.range(..=(to, u32::MAX)) {
+            if let Seen::Ahead { each, .. } = &mut self.slots[*slot as usize].seen {
+                each.iter_mut().for_each(|seen| *seen = seen.filter(|seen| *seen >= to));
+            }
+        }
+    }
+
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         while self.waits.first().is_some_and(|(until, _)| *until <= now) {
             let Some((_, slot)) = self.waits.pop_first() else {

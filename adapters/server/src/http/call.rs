@@ -14,11 +14,12 @@ use serde::Deserialize;
 use super::answer::{self, Answer};
 use super::body::Body;
 use super::connection::Connection;
+use super::hub::Hub;
 use super::problem::Problem;
 use super::query::Query;
 use super::route::{self, Class, Found, Operation, Route};
 use super::security;
-use super::{Server, events, history, holder, intake, openapi, operator, reads, status, targets, watch};
+use super::{Server, events, history, holder, intake, openapi, operator, reads, status, targets, upstream, watch};
 
 /// A batch of renewals is longer than any other body: so much a lease, and something around them.
 const RENEWALS_BYTES: usize = RENEWALS_LIMIT * 40 + 1024;
@@ -26,6 +27,8 @@ const RENEWALS_BYTES: usize = RENEWALS_LIMIT * 40 + 1024;
 /// A request, let in and taken in.
 pub(super) struct Call<'a> {
     pub(super) server: &'a Arc<Server>,
+    /// The registry as of the request's beginning.
+    pub(super) hub: Arc<Hub>,
     pub(super) connection: &'a Arc<Connection>,
     pub(super) head: &'a Parts,
     /// The encoded names in the path.
@@ -70,7 +73,7 @@ pub(super) async fn answer(
         Ok(admitted) => admitted,
         Err(problem) => {
             server.metrics.on_refusal(None, problem.code);
-            return Ok(answer::refusal(server.hub.epoch(), &problem).map(|body| body.of(busy)));
+            return Ok(answer::refusal(server.hub().epoch(), &problem).map(|body| body.of(busy)));
         }
     };
     let mut response = if security::is_preflight(&head.method, &admitted) {
@@ -86,10 +89,11 @@ pub(super) async fn answer(
 
 async fn respond(connection: &Arc<Connection>, head: &Parts, body: Incoming, from_page: bool) -> Response<Body> {
     let server = connection.server();
+    let hub = server.hub();
     let refuse = |place, problem: Problem| {
         server.metrics.on_refusal(place, problem.code);
         tracing::debug!(code = problem.code, peer = %connection.peer(), path = head.uri.path(), "refused");
-        answer::refusal(server.hub.epoch(), &problem)
+        answer::refusal(hub.epoch(), &problem)
     };
     let (route, place, names) = match route::find(&head.method, head.uri.path()) {
         Found::Route(route, place, names) => (route, place, names),
@@ -107,8 +111,20 @@ async fn respond(connection: &Arc<Connection>, head: &Parts, body: Incoming, fro
         Ok(body) => body,
         Err(problem) => return refuse(Some(place), problem),
     };
-    let call = Call { server, connection, head, names, query: Query::new(head.uri.query()), body: &body };
-    match dispatch(route.operation, &call) {
+    let call = Call {
+        server,
+        hub: Arc::clone(&hub),
+        connection,
+        head,
+        names,
+        query: Query::new(head.uri.query()),
+        body: &body,
+    };
+    let answer = match &server.upstream {
+        None => dispatch(route.operation, &call),
+        Some(upstream) => upstream::dispatch(upstream, route.operation, &call).await,
+    };
+    match answer {
         Ok(response) => {
             server.metrics.on_answer(place);
             response
@@ -147,7 +163,7 @@ async fn take_in(
     intake::read(body, limit, limits.body_timeout).await
 }
 
-fn dispatch(operation: Operation, call: &Call<'_>) -> Answer {
+pub(super) fn dispatch(operation: Operation, call: &Call<'_>) -> Answer {
     match operation {
         Operation::Renew => holder::renew(call),
         Operation::Register => holder::register(call),

@@ -18,6 +18,7 @@ use super::answer::{self, Answer};
 use super::body::Body;
 use super::call::Call;
 use super::encode;
+use super::hub::Hub;
 use super::{Server, watch};
 
 /// How many events a follower is given at a time.
@@ -87,15 +88,15 @@ pub(super) fn events(call: &Call<'_>) -> Answer {
     let back = |ring: &Ring| ring.latest().saturating_sub(limit as u64);
     if stream {
         let resumed = last_id.and_then(|id| id.parse().ok());
-        let latest = call.server.hub.events(|ring| (back(ring), ring.latest()));
+        let latest = call.hub.events(|ring| (back(ring), ring.latest()));
         // A number that was never given out is of another life of the server.
         let seen = resumed.filter(|&seen| seen <= latest.1);
-        let body = EventsBody::new(Arc::clone(call.server), seen.unwrap_or(latest.0));
+        let body = EventsBody::new(Arc::clone(call.server), Arc::clone(&call.hub), seen.unwrap_or(latest.0));
         return Ok(answer::stream(Body::events(body)));
     }
-    let events = call.server.hub.events(|ring| ring.after(back(ring), limit));
-    let (_, date) = call.server.hub.read(|_| ());
-    let mut out = answer::dated(call.server.hub.epoch(), date, events.len() * 256);
+    let events = call.hub.events(|ring| ring.after(back(ring), limit));
+    let (_, date) = call.hub.read(|_| ());
+    let mut out = answer::dated(call.hub.epoch(), date, events.len() * 256);
     answer::field(&mut out, "events");
     out.push(b'[');
     for (at, (number, it)) in events.iter().enumerate() {
@@ -176,6 +177,7 @@ pub(super) fn caller(out: &mut Vec<u8>, caller: &Caller) {
 /// The stream of what happens.
 pub(super) struct EventsBody {
     server: Arc<Server>,
+    hub: Arc<Hub>,
     /// The number of the last event that was sent.
     seen: u64,
     quiet_until: Pin<Box<Sleep>>,
@@ -190,16 +192,16 @@ impl std::fmt::Debug for EventsBody {
 }
 
 impl EventsBody {
-    fn new(server: Arc<Server>, seen: u64) -> Self {
+    fn new(server: Arc<Server>, hub: Arc<Hub>, seen: u64) -> Self {
         let quiet_until = Box::pin(tokio::time::sleep(server.config.keep_alive));
-        Self { server, seen, quiet_until, begun: false, ended: false }
+        Self { server, hub, seen, quiet_until, begun: false, ended: false }
     }
 
     pub(super) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         if self.ended {
             return Poll::Ready(None);
         }
-        let events = self.server.hub.events(|ring| {
+        let events = self.hub.events(|ring| {
             let events = ring.after(self.seen, TURN);
             if events.is_empty() {
                 ring.wait(cx.waker());
@@ -217,7 +219,7 @@ impl EventsBody {
             out.extend_from_slice(b"\n\n");
             self.seen = *number;
         }
-        if out.is_empty() && self.server.is_stopping() {
+        if out.is_empty() && (self.server.is_stopping() || self.hub.is_retired()) {
             self.ended = true;
             watch::bye(&mut out, self.seen);
         } else if out.is_empty() && !std::mem::replace(&mut self.begun, true) {

@@ -29,7 +29,7 @@ fn changes(call: &Call<'_>, namespace: &Namespace, service: Option<&ServiceName>
     let from = call.query.number("from")?;
     let to = call.query.number("to")?.map_or(u64::MAX, |to| to);
     let limit = call.query.limit(ENTRIES, ENTRIES)?;
-    let hub = &call.server.hub;
+    let hub = &call.hub;
     let (result, date) = hub.read(|registry| {
         let catalog = registry.catalog();
         let first = catalog.first_revision();
@@ -107,7 +107,7 @@ fn entry(out: &mut Vec<u8>, entry: &Entry) {
 }
 
 fn state(call: &Call<'_>, namespace: &Namespace, service: Option<&ServiceName>, at: Revision) -> Answer {
-    let hub = &call.server.hub;
+    let hub = &call.hub;
     let (result, date) = hub.read(|registry| {
         let catalog = registry.catalog();
         let present = catalog.revision();

@@ -3,19 +3,30 @@
 use std::cell::RefCell;
 use std::fmt;
 
-use http::StatusCode;
+use http::{Response, StatusCode};
 use periplus_core::protocol::{DeregisterMessage, RENEWALS_LIMIT, RegisterMessage, Span, UpdateMessage};
-use periplus_core::{Instance, Lease, LeaseError, Operation, Outcome, Register};
+use periplus_core::{Instance, Lease, LeaseError, Operation, Outcome, Register, Registered};
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::answer::{self, Answer};
+use super::body::Body;
 use super::call::Call;
 use super::encode;
+use super::hub::Date;
 use super::intake;
 use super::problem::Problem;
 
 /// `PUT …/instances/{id}`.
 pub(super) fn register(call: &Call<'_>) -> Answer {
+    let request = registration(call)?;
+    let caller = call.caller();
+    let (result, date) = call.hub.apply(|registry, now| registry.register(request, &caller, now));
+    let registered = result.map_err(|error| Problem::from(error).dated(date))?;
+    Ok(answer_registered(call, date, &registered))
+}
+
+/// What a registration asks for.
+pub(super) fn registration(call: &Call<'_>) -> Result<Register, Problem> {
     let key = call.query.key(call.names)?;
     let message: RegisterMessage = call.message()?;
     if message.id.as_ref().is_some_and(|id| *id != key.id) {
@@ -29,18 +40,12 @@ pub(super) fn register(call: &Call<'_>) -> Answer {
     let (operation, reclaim) = (message.operation(), message.reclaim);
     let ttl = message.ttl.map(|Span(ttl)| ttl);
     let instance = message.instance(key.service, key.id);
-    let request = Register {
-        namespace: key.namespace,
-        instance: Instance::new(&instance, &call.server.instance_limits)?,
-        ttl,
-        operation,
-        reclaim,
-    };
-    let caller = call.caller();
-    let hub = &call.server.hub;
-    let (result, date) = hub.apply(|registry, now| registry.register(request, &caller, now));
-    let registered = result.map_err(|error| Problem::from(error).dated(date))?;
-    let mut out = answer::dated(hub.epoch(), date, 160);
+    let instance = Instance::new(&instance, &call.server.instance_limits)?;
+    Ok(Register { namespace: key.namespace, instance, ttl, operation, reclaim })
+}
+
+pub(super) fn answer_registered(call: &Call<'_>, date: Date, registered: &Registered) -> Response<Body> {
+    let mut out = answer::dated(call.hub.epoch(), date, 160);
     out.extend_from_slice(b",\"outcome\":\"");
     out.extend_from_slice(outcome(registered.outcome).as_bytes());
     out.extend_from_slice(b"\",\"lease\":\"");
@@ -50,7 +55,7 @@ pub(super) fn register(call: &Call<'_>) -> Answer {
     answer::field(&mut out, "ttl");
     let millis = u32::try_from(registered.ttl.as_millis()).unwrap_or(u32::MAX);
     encode::ttl(&mut out, millis);
-    Ok(answer::dated_end(out))
+    answer::dated_end(out)
 }
 
 const fn outcome(outcome: Outcome) -> &'static str {
@@ -70,13 +75,16 @@ pub(super) fn update(call: &Call<'_>) -> Answer {
     let sequence = message.sequence;
     let patch = message.patch();
     let caller = call.caller();
-    let hub = &call.server.hub;
-    let (result, date) = hub.apply(|registry, now| registry.update(&lease, &patch, sequence, &caller, now));
+    let (result, date) = call.hub.apply(|registry, now| registry.update(&lease, &patch, sequence, &caller, now));
     let changed = result.map_err(|error| Problem::from(error).dated(date))?;
-    let mut out = answer::dated(hub.epoch(), date, 16);
+    Ok(answer_updated(call, date, changed))
+}
+
+pub(super) fn answer_updated(call: &Call<'_>, date: Date, changed: bool) -> Response<Body> {
+    let mut out = answer::dated(call.hub.epoch(), date, 16);
     answer::field(&mut out, "changed");
     out.extend_from_slice(if changed { b"true" } else { b"false" });
-    Ok(answer::dated_end(out))
+    answer::dated_end(out)
 }
 
 /// `DELETE …/instances/{id}`: by the lease, or by the command whose answer never came.
@@ -84,7 +92,7 @@ pub(super) fn deregister(call: &Call<'_>) -> Answer {
     let key = call.query.key(call.names)?;
     let message: DeregisterMessage = call.message()?;
     let caller = call.caller();
-    let hub = &call.server.hub;
+    let hub = &call.hub;
     let ((), date) = if let Some(text) = &message.lease {
         let lease = lease(text)?;
         let (result, date) = hub.apply(|registry, now| registry.deregister(&lease, message.sequence, &caller, now));
@@ -102,7 +110,7 @@ pub(super) fn deregister(call: &Call<'_>) -> Answer {
 }
 
 /// A lease out of a body. Whatever is none was never given out.
-fn lease(text: &str) -> Result<Lease, Problem> {
+pub(super) fn lease(text: &str) -> Result<Lease, Problem> {
     text.parse().map_err(|_| LeaseError::Unknown.into())
 }
 
@@ -122,6 +130,14 @@ pub(super) fn renew(call: &Call<'_>) -> Answer {
 }
 
 fn renew_all(call: &Call<'_>, leases: &mut Vec<Lease>) -> Answer {
+    let number = batch(call, leases)?;
+    let mut failed = Vec::new();
+    let date = call.hub.renew(leases, &call.caller(), &mut failed);
+    Ok(answer_renewed(call, date, leases.len(), failed, number))
+}
+
+/// Reads the leases of a batch, and its number.
+pub(super) fn batch(call: &Call<'_>, leases: &mut Vec<Lease>) -> Result<Option<u64>, Problem> {
     let mut json = serde_json::Deserializer::from_slice(call.body);
     let batch = Batch(leases).deserialize(&mut json);
     let Ok(number) = batch.and_then(|number| json.end().map(|()| number)) else {
@@ -132,15 +148,22 @@ fn renew_all(call: &Call<'_>, leases: &mut Vec<Lease>) -> Answer {
         let problem = Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message);
         return Err(problem.with_field("leases").with_limit(RENEWALS_LIMIT));
     }
-    let mut failed = Vec::new();
-    let hub = &call.server.hub;
-    let date = hub.renew(leases, &call.caller(), &mut failed);
-    let renewed = leases.len() - failed.len();
+    Ok(number)
+}
+
+pub(super) fn answer_renewed(
+    call: &Call<'_>,
+    date: Date,
+    asked: usize,
+    failed: Vec<(usize, LeaseError)>,
+    number: Option<u64>,
+) -> Response<Body> {
+    let renewed = asked.saturating_sub(failed.len());
     let metrics = &call.server.metrics;
     metrics.renewed.inc_by(renewed as u64);
     metrics.not_renewed.inc_by(failed.len() as u64);
 
-    let mut out = answer::dated(hub.epoch(), date, 64 + failed.len() * 48);
+    let mut out = answer::dated(call.hub.epoch(), date, 64 + failed.len() * 48);
     out.extend_from_slice(b",\"renewed\":");
     encode::number(&mut out, renewed as u64);
     out.extend_from_slice(b",\"failed\":[");
@@ -157,7 +180,7 @@ fn renew_all(call: &Call<'_>, leases: &mut Vec<Lease>) -> Answer {
         answer::field(&mut out, "number");
         encode::number(&mut out, number);
     }
-    Ok(answer::dated_end(out))
+    answer::dated_end(out)
 }
 
 /// What is wrong with a batch, by reading it again as plain data.

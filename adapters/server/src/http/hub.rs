@@ -8,13 +8,15 @@ use std::time::Duration;
 use atomic_waker::AtomicWaker;
 use periplus_core::catalog::WatchInfo;
 use periplus_core::{
-    Caller, Delivery, Epoch, Instant, Lease, LeaseError, Registry, Revision, Selector, WatchError, WatchId, WatchStart,
+    Caller, Delivery, Epoch, Instant, Lease, LeaseError, Registry, Revision, Selector, WallTime, WatchError, WatchId,
+    WatchStart, config as registry,
 };
 use tokio::sync::Notify;
 
 use super::clock::{self, Clock};
 use super::events::Ring;
 use super::metrics::Metrics;
+use super::shared::Shared;
 use crate::config::Config;
 use crate::random;
 
@@ -31,6 +33,12 @@ pub(super) struct Date {
 /// another thread. What is written out (JSON, frames) is written after the lock is given back.
 pub(super) struct Hub {
     state: Mutex<State>,
+    /// What many readers get is written once.
+    pub(super) shared: Shared,
+    /// Whether another registry has the say.
+    mirrors: bool,
+    /// Another one has taken its place.
+    retired: AtomicBool,
     clock: Clock,
     epoch: Epoch,
     /// Something is due earlier than the timer knows.
@@ -88,16 +96,48 @@ struct Woken {
 
 impl Hub {
     pub(super) fn new(config: &Config, epoch: Epoch, metrics: Arc<Metrics>) -> Self {
+        Self::of(config, epoch, metrics, Registry::new, false)
+    }
+
+    /// A mirror of another registry, which knows nothing yet.
+    pub(super) fn mirror(config: &Config, epoch: Epoch, metrics: Arc<Metrics>) -> Self {
+        Self::of(config, epoch, metrics, Registry::mirror, true)
+    }
+
+    fn of(
+        config: &Config,
+        epoch: Epoch,
+        metrics: Arc<Metrics>,
+        registry: impl FnOnce(registry::Config, [u8; 32], Epoch, Instant, WallTime) -> Registry,
+        mirrors: bool,
+    ) -> Self {
         let clock = Clock::new();
         let now = clock.now();
-        let registry = Registry::new(config.registry(), random::bytes(), epoch.clone(), now, clock::wall());
+        let registry = registry(config.registry(), random::bytes(), epoch.clone(), now, clock::wall());
+        let shared = Shared::new(epoch.clone(), Arc::clone(&metrics));
+        let retired = AtomicBool::new(false);
         let state =
             State { registry, bells: Vec::new(), events: Ring::new(config.events_kept), armed: None, anchored: now };
-        Self { state: Mutex::new(state), clock, epoch, rearm: Notify::new(), metrics }
+        Self { state: Mutex::new(state), shared, mirrors, retired, clock, epoch, rearm: Notify::new(), metrics }
     }
 
     pub(super) const fn epoch(&self) -> &Epoch {
         &self.epoch
+    }
+
+    pub(super) const fn mirrors(&self) -> bool {
+        self.mirrors
+    }
+
+    pub(super) fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Acquire)
+    }
+
+    /// Another one has taken its place: all who wait for something here come back to that one.
+    pub(super) fn retire(&self) {
+        self.retired.store(true, Ordering::Release);
+        self.wake_all();
+        self.rearm.notify_one();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -216,9 +256,9 @@ impl Hub {
         woken.wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// Calls the registry when its time has come. Never ends.
+    /// Calls the registry when its time has come. Ends when another one has taken its place.
     pub(super) async fn keep_time(&self) {
-        loop {
+        while !self.is_retired() {
             let next = {
                 let mut state = self.lock();
                 state.armed = state.registry.poll_timeout();

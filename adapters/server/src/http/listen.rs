@@ -44,7 +44,12 @@ pub(super) async fn run(server: Arc<Server>, listener: TcpListener) -> anyhow::R
     announce(listener.local_addr()?)?;
     let time = tokio::spawn({
         let server = Arc::clone(&server);
-        async move { server.hub.keep_time().await }
+        async move {
+            // Another one may take its place.
+            loop {
+                server.hub().keep_time().await;
+            }
+        }
     });
     let weighing = tokio::spawn(weigh(Arc::clone(&server)));
     tokio::select! {
@@ -121,7 +126,7 @@ async fn weigh(server: Arc<Server>) {
     loop {
         interval.tick().await;
         status::weigh(&server);
-        server.hub.anchor();
+        server.hub().anchor();
     }
 }
 

@@ -147,7 +147,8 @@ impl std::fmt::Debug for State {
 impl Collector for State {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let server = &self.0;
-        let ((usage, alarms), date) = server.hub.read(|registry| (registry.usage(), registry.alarms().count()));
+        let hub = server.hub();
+        let ((usage, alarms), date) = hub.read(|registry| (registry.usage(), registry.alarms().count()));
         let mut gauge = |name: &str, help: &str, unit: Option<&Unit>, value: u64| {
             let value = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
             let metric = encoder.encode_descriptor(name, help, unit, value.metric_type())?;
@@ -183,6 +184,22 @@ impl Collector for State {
         gauge("memory_limit", "limits.memory", Some(&Unit::Bytes), server.config.limits.memory as u64)?;
         gauge("revision", "The registry's revision", None, date.revision.0)?;
         gauge("warming", "1 while what is not listed may be there all the same", None, date.warming.into())?;
+        if let Some(upstream) = &server.upstream {
+            let standing = upstream.standing();
+            gauge(
+                "upstream_live",
+                "1 while what is listed is the upstream's own present word",
+                None,
+                standing.is_live().into(),
+            )?;
+            let stale = Some(&Unit::Seconds);
+            gauge(
+                "upstream_stale",
+                "For how long the upstream cannot be heard",
+                stale,
+                standing.stale_ms.unwrap_or(0) / 1_000,
+            )?;
+        }
         gauge("uptime", "Since the server started", Some(&Unit::Seconds), server.started.elapsed().as_secs())?;
         if let Some(resident) = resident_bytes() {
             gauge("resident_memory", "Resident memory", Some(&Unit::Bytes), resident)?;

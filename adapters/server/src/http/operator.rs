@@ -33,7 +33,7 @@ fn required(reason: SmolStr) -> Result<SmolStr, Problem> {
 }
 
 fn changed(call: &Call<'_>, date: Date, key: &str, changed: bool) -> Answer {
-    let mut out = answer::dated(call.server.hub.epoch(), date, 24);
+    let mut out = answer::dated(call.hub.epoch(), date, 24);
     answer::field(&mut out, key);
     out.extend_from_slice(if changed { b"true" } else { b"false" });
     Ok(answer::dated_end(out))
@@ -50,7 +50,7 @@ pub(super) fn overlay(call: &Call<'_>) -> Answer {
         return Err(Problem::invalid("invalid_overlay", "metadata", message));
     }
     let caller = call.caller();
-    let (result, date) = call.server.hub.apply(|registry, now| registry.overlay(&key, &patch, reason, &caller, now));
+    let (result, date) = call.hub.apply(|registry, now| registry.overlay(&key, &patch, reason, &caller, now));
     let shown = result.map_err(|error| Problem::from(error).dated(date))?;
     changed(call, date, "changed", shown)
 }
@@ -64,10 +64,8 @@ pub(super) fn clear_overlay(call: &Call<'_>) -> Answer {
     };
     let reason = checked(message.reason)?;
     let caller = call.caller();
-    let (result, date) = call
-        .server
-        .hub
-        .apply(|registry, now| registry.clear_overlay(&key, message.keys.as_deref(), reason, &caller, now));
+    let (result, date) =
+        call.hub.apply(|registry, now| registry.clear_overlay(&key, message.keys.as_deref(), reason, &caller, now));
     let shown = result.map_err(|error| Problem::from(error).dated(date))?;
     changed(call, date, "changed", shown)
 }
@@ -79,7 +77,7 @@ pub(super) fn evict(call: &Call<'_>) -> Answer {
     let reason = required(message.reason)?;
     let block_for = message.block_for.map(|Span(span)| span);
     let caller = call.caller();
-    let (result, date) = call.server.hub.apply(|registry, now| registry.evict(&key, reason, block_for, &caller, now));
+    let (result, date) = call.hub.apply(|registry, now| registry.evict(&key, reason, block_for, &caller, now));
     let went = result.map_err(|error| Problem::from(error).dated(date))?;
     changed(call, date, "evicted", went)
 }
@@ -87,7 +85,7 @@ pub(super) fn evict(call: &Call<'_>) -> Answer {
 /// `POST /v1/settle`.
 pub(super) fn settle(call: &Call<'_>) -> Answer {
     let caller = call.caller();
-    let hub = &call.server.hub;
+    let hub = &call.hub;
     let ((), date) = hub.apply(|registry, now| registry.settle(Some(&caller), now));
     Ok(answer::dated_end(answer::dated(hub.epoch(), date, 0)))
 }

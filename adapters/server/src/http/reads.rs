@@ -35,14 +35,14 @@ pub(super) fn list(call: &Call<'_>) -> Answer {
     let limit = call.query.limit(most, most)?;
     let after = call.query.one("after")?.unwrap_or_default();
     let server = call.server;
-    let ((service, more, listing), date) = server.hub.read(|registry| {
+    let ((service, more, listing), date) = call.hub.read(|registry| {
         let catalog = registry.catalog();
         let service = catalog.service(&key.namespace, &key.service);
         let count = service.as_ref().map_or(0, ServiceSummary::instances);
         let whole = after.is_empty() && count <= limit;
         if whole
             && let Some(it) = &service
-            && let Some(written) = server.shared.lists.get(&it.key, it.revision)
+            && let Some(written) = call.hub.shared.lists.get(&it.key, it.revision)
         {
             return (service, false, Listing::Written(written));
         }
@@ -72,12 +72,12 @@ pub(super) fn list(call: &Call<'_>) -> Answer {
             }
             let written = Bytes::from(out);
             if let Some(service) = service {
-                server.shared.lists.put(service.key, service.revision, written.clone());
+                call.hub.shared.lists.put(service.key, service.revision, written.clone());
             }
             written
         }
     };
-    let mut out = answer::dated(server.hub.epoch(), date, 128);
+    let mut out = answer::dated(call.hub.epoch(), date, 128);
     answer::field(&mut out, "namespace");
     write_string(&mut out, &key.namespace);
     answer::field(&mut out, "service");
@@ -93,7 +93,7 @@ pub(super) fn list(call: &Call<'_>) -> Answer {
 /// `GET …/instances/{id}`.
 pub(super) fn instance(call: &Call<'_>) -> Answer {
     let key = call.query.key(call.names)?;
-    let hub = &call.server.hub;
+    let hub = &call.hub;
     let (view, date) = hub.read(|registry| registry.instance(&key));
     let view = view.ok_or_else(|| {
         let message = format!("there is no instance {} of {}", key.id, key.service);
@@ -111,10 +111,12 @@ pub(super) fn instance(call: &Call<'_>) -> Answer {
         answer::field(&mut out, "overlay");
         overlay(&mut out, laid);
     }
-    answer::field(&mut out, "generation");
-    encode::number(&mut out, view.generation);
-    answer::field(&mut out, "expires_in");
-    write_string(&mut out, &tenths(view.deadline.saturating_since(hub.now())));
+    if !hub.mirrors() {
+        answer::field(&mut out, "generation");
+        encode::number(&mut out, view.generation);
+        answer::field(&mut out, "expires_in");
+        write_string(&mut out, &tenths(view.deadline.saturating_since(hub.now())));
+    }
     answer::field(&mut out, "modified");
     encode::number(&mut out, view.modified.0);
     Ok(answer::dated_end(out))
@@ -155,7 +157,7 @@ pub(super) fn services(call: &Call<'_>) -> Answer {
     let limit = call.query.limit(SERVICES, SERVICES)?;
     let prefix = call.query.one("prefix")?.unwrap_or_default();
     let after = call.query.one("after")?.unwrap_or_default();
-    let hub = &call.server.hub;
+    let hub = &call.hub;
     let (mut found, date) = hub.read(|registry| registry.catalog().services(&namespace, &prefix, &after, limit + 1));
     let more = found.len() > limit;
     found.truncate(limit);
@@ -184,7 +186,7 @@ fn summary(out: &mut Vec<u8>, service: &ServiceSummary) {
 
 /// `GET /v1/namespaces`.
 pub(super) fn namespaces(call: &Call<'_>) -> Answer {
-    let hub = &call.server.hub;
+    let hub = &call.hub;
     let (found, date) = hub.read(|registry| {
         let namespaces = registry.catalog().namespaces();
         let owned = namespaces.map(|(name, usage)| (name.clone(), usage));
@@ -205,7 +207,7 @@ pub(super) fn namespaces(call: &Call<'_>) -> Answer {
 pub(super) fn overlays(call: &Call<'_>) -> Answer {
     let namespace: Namespace = call.query.namespace()?;
     let limit = call.query.limit(OVERLAYS, OVERLAYS)?;
-    let hub = &call.server.hub;
+    let hub = &call.hub;
     let ((overlays, blocks), date) = hub.read(|registry| {
         let laid = registry.overlays().filter(|(key, _)| key.namespace == namespace);
         let laid: Vec<_> = laid.take(limit).map(|(key, it)| (key.clone(), it.clone())).collect();

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use periplus_core::{Delivered, Epoch, Revision, ServiceKey};
+use smol_str::SmolStr;
 
 use super::encode;
 use super::metrics::Metrics;
@@ -28,6 +29,9 @@ pub(super) struct Shared {
 #[derive(Clone)]
 pub(super) struct Frame {
     revision: Revision,
+    /// Which of the changes of that revision: a mirror's transactions have several.
+    service: Arc<ServiceKey>,
+    id: SmolStr,
     /// The block and its id.
     pub(super) whole: Bytes,
     /// Where the id begins.
@@ -51,6 +55,8 @@ impl Shared {
         let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(frame) = &changes[place]
             && frame.revision == change.revision
+            && Arc::ptr_eq(&frame.service, &change.service)
+            && frame.id == *change.instance.id()
         {
             self.metrics.frames_shared.inc();
             return frame.clone();
@@ -59,7 +65,13 @@ impl Shared {
         encode::change(&mut out, change);
         let block = out.len();
         encode::id(&mut out, &self.epoch, change.revision);
-        let frame = Frame { revision: change.revision, whole: out.into(), block };
+        let frame = Frame {
+            revision: change.revision,
+            service: Arc::clone(&change.service),
+            id: change.instance.id().into(),
+            whole: out.into(),
+            block,
+        };
         self.metrics.frames_written.inc();
         changes[place] = Some(frame.clone());
         frame

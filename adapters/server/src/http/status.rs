@@ -29,6 +29,9 @@ struct Status<'a> {
     connections: usize,
     memory: Memory,
     alarms: Vec<periplus_core::event::Alarm>,
+    /// How it stands with the registry that this server mirrors.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upstream: Option<super::upstream::Standing>,
 }
 
 #[derive(Serialize)]
@@ -45,14 +48,14 @@ struct Memory {
 /// `GET /v1/status`.
 pub(super) fn status(call: &Call<'_>) -> Answer {
     let server = call.server;
-    let ((usage, first, alarms, warming_until), date) = server.hub.read(|registry| {
+    let ((usage, first, alarms, warming_until), date) = call.hub.read(|registry| {
         let alarms = registry.alarms().cloned().collect();
         let first = registry.catalog().first_revision().0;
         (registry.usage(), first, alarms, registry.warming_until())
     });
-    let left = warming_until.map(|until| until.saturating_since(server.hub.now()));
+    let left = warming_until.filter(|_| !call.hub.mirrors()).map(|until| until.saturating_since(call.hub.now()));
     let status = Status {
-        epoch: &server.hub.epoch().0,
+        epoch: &call.hub.epoch().0,
         revision: date.revision.0,
         warming: date.warming,
         warming_ms: left.and_then(|left| u64::try_from(left.as_millis()).ok()),
@@ -69,6 +72,7 @@ pub(super) fn status(call: &Call<'_>) -> Answer {
             resident: resident_bytes(),
         },
         alarms,
+        upstream: server.upstream.as_ref().map(super::upstream::Upstream::standing),
     };
     Ok(answer::json(plain(&status)))
 }
@@ -85,8 +89,8 @@ pub(super) fn alive(_: &Call<'_>) -> Answer {
 
 /// `GET /readyz`: requests are answered. Warming is no reason to send none here.
 pub(super) fn ready(call: &Call<'_>) -> Answer {
-    let ((), date) = call.server.hub.read(|_| ());
-    let mut out = answer::dated(call.server.hub.epoch(), date, 32);
+    let ((), date) = call.hub.read(|_| ());
+    let mut out = answer::dated(call.hub.epoch(), date, 32);
     answer::field(&mut out, "status");
     write_string(&mut out, if call.server.is_stopping() { "stopping" } else { "ready" });
     let mut response = answer::dated_end(out);
@@ -117,7 +121,7 @@ const WATCH: usize = 1 << 10;
 /// Counts what is spoken for, and says what is refused for it: from 90 % of the limit on new watches, from 94 % on
 /// queries, from 97 % on registrations. Renewals, deregistrations and what shows how things are, never.
 pub(super) fn weigh(server: &Server) {
-    let (usage, _) = server.hub.read(periplus_core::Registry::usage);
+    let (usage, _) = server.hub().read(periplus_core::Registry::usage);
     let charged = usage.bytes
         + usage.log_bytes
         + usage.instances * INSTANCE

@@ -23,7 +23,7 @@ pub(super) fn targets(call: &Call<'_>) -> Answer {
     let scheme = scheme.as_deref().unwrap_or("http");
     let service = call.query.one("service")?;
     let service = service.map(|name| query::service_name(&name)).transpose()?;
-    let (instances, _) = call.server.hub.read(|registry| {
+    let (instances, _) = call.hub.read(|registry| {
         let catalog = registry.catalog();
         let of = |service: &ServiceName| -> Vec<Instance> {
             let found = catalog.instances(&namespace, service, "", usize::MAX);

@@ -16,7 +16,7 @@ use tokio::time::{Instant, Sleep};
 use super::answer::{self, Answer};
 use super::body::Body;
 use super::call::Call;
-use super::hub::{Bell, Taken};
+use super::hub::{Bell, Hub, Taken};
 use super::problem::Problem;
 use super::{Server, encode, events, query};
 
@@ -91,14 +91,15 @@ fn cursor(text: &str, field: &'static str) -> Result<Cursor, Problem> {
 }
 
 fn open(call: &Call<'_>, start: &WatchStart) -> Answer {
-    let (id, bell) = call.server.hub.watch(start, &call.caller())?;
-    let body = WatchBody::new(Arc::clone(call.server), id, bell);
+    let (id, bell) = call.hub.watch(start, &call.caller())?;
+    let body = WatchBody::new(Arc::clone(call.server), Arc::clone(&call.hub), id, bell);
     Ok(answer::stream(Body::watch(body)))
 }
 
 /// The stream of one watch.
 pub(super) struct WatchBody {
     server: Arc<Server>,
+    hub: Arc<Hub>,
     id: WatchId,
     bell: Arc<Bell>,
     phase: Phase,
@@ -118,9 +119,9 @@ enum Phase {
 }
 
 impl WatchBody {
-    fn new(server: Arc<Server>, id: WatchId, bell: Arc<Bell>) -> Self {
+    fn new(server: Arc<Server>, hub: Arc<Hub>, id: WatchId, bell: Arc<Bell>) -> Self {
         let silence = Box::pin(tokio::time::sleep(jittered(server.config.keep_alive, id)));
-        Self { server, id, bell, phase: Phase::Begun, rest: Vec::new().into_iter(), sent: Instant::now(), silence }
+        Self { server, hub, id, bell, phase: Phase::Begun, rest: Vec::new().into_iter(), sent: Instant::now(), silence }
     }
 
     /// The next piece of the stream, if there is one.
@@ -147,7 +148,7 @@ impl WatchBody {
                 cx.waker().wake_by_ref();
             }
         }
-        if self.server.is_stopping() {
+        if self.server.is_stopping() || self.hub.is_retired() {
             self.phase = Phase::Over;
             let mut out = Vec::new();
             bye(&mut out, self.id.index() as u64);
@@ -160,7 +161,7 @@ impl WatchBody {
 
     /// What the watcher has not seen; at the beginning, a bookmark if it has seen everything.
     fn take(&mut self, begins: bool) -> Option<Bytes> {
-        let Some(taken) = self.server.hub.take(self.id) else {
+        let Some(taken) = self.hub.take(self.id) else {
             return begins.then(|| self.bookmark());
         };
         let delivery = &taken.delivery;
@@ -172,13 +173,13 @@ impl WatchBody {
             && delivery.notices.is_empty()
             && delivery.cursor.revision == change.revision
         {
-            return Some(self.server.shared.change(change).whole);
+            return Some(self.hub.shared.change(change).whole);
         }
         let ends = |notice: &Notice| matches!(notice, Notice::Behind { .. });
         if delivery.notices.iter().any(ends) {
             self.phase = Phase::Over;
         }
-        let mut parts = written(&self.server, &taken).into_iter();
+        let mut parts = written(&self.server, &self.hub, &taken).into_iter();
         let first = parts.next();
         self.rest = parts;
         first
@@ -204,10 +205,10 @@ impl WatchBody {
 
     /// A cursor and nothing else, or a comment if the watch has no place yet: it waits for the server to catch up.
     fn bookmark(&self) -> Bytes {
-        match self.server.hub.bookmark(self.id) {
+        match self.hub.bookmark(self.id) {
             Some(revision) => {
                 let mut out = Vec::with_capacity(64);
-                encode::id(&mut out, self.server.hub.epoch(), revision);
+                encode::id(&mut out, self.hub.epoch(), revision);
                 out.into()
             }
             None => Bytes::from_static(b": waiting\n\n"),
@@ -217,7 +218,7 @@ impl WatchBody {
 
 impl Drop for WatchBody {
     fn drop(&mut self) {
-        self.server.hub.unwatch(self.id);
+        self.hub.unwatch(self.id);
     }
 }
 
@@ -242,7 +243,7 @@ pub(super) fn bye(out: &mut Vec<u8>, number: u64) {
 }
 
 /// A delivery as bytes. Small parts are copied together, large ones are shared.
-fn written(server: &Server, taken: &Taken) -> Vec<Bytes> {
+fn written(server: &Server, hub: &Hub, taken: &Taken) -> Vec<Bytes> {
     let Delivery { cursor, from, snapshots, changes, notices } = &taken.delivery;
     let mut parts = Parts::default();
     let window = server.config.alarm.window;
@@ -252,12 +253,12 @@ fn written(server: &Server, taken: &Taken) -> Vec<Bytes> {
     let mut open = false;
     for (snapshot, changed) in snapshots.iter().zip(&taken.changed) {
         parts.separate(&mut open);
-        let written = changed.as_ref().and_then(|(service, revision)| server.shared.snapshots.get(service, *revision));
+        let written = changed.as_ref().and_then(|(service, revision)| hub.shared.snapshots.get(service, *revision));
         let written = written.unwrap_or_else(|| {
             let bytes = encode::snapshot(&snapshot.selector, &snapshot.instances);
             if let Some((service, revision)) = changed {
                 let service = Arc::clone(service);
-                server.shared.snapshots.put(service, *revision, bytes.clone());
+                hub.shared.snapshots.put(service, *revision, bytes.clone());
             }
             bytes
         });
@@ -265,7 +266,7 @@ fn written(server: &Server, taken: &Taken) -> Vec<Bytes> {
     }
     for change in changes.iter() {
         parts.separate(&mut open);
-        let frame = server.shared.change(change);
+        let frame = hub.shared.change(change);
         parts.last.extend_from_slice(&frame.whole[..frame.block]);
     }
     let placeless = notices.iter().any(|notice| matches!(notice, Notice::Behind { .. }));
@@ -273,7 +274,7 @@ fn written(server: &Server, taken: &Taken) -> Vec<Bytes> {
     // has settled: it holds from that place on.
     let settled = notices.iter().any(|notice| matches!(notice, Notice::Settled));
     if open || settled || (from.is_none() && !placeless) {
-        encode::id(&mut parts.last, server.hub.epoch(), cursor.revision);
+        encode::id(&mut parts.last, hub.epoch(), cursor.revision);
     }
     parts.finish()
 }
@@ -316,7 +317,7 @@ impl Parts {
 /// `GET /v1/watches`.
 pub(super) fn watches(call: &Call<'_>) -> Answer {
     let limit = call.query.limit(WATCHES, WATCHES)?;
-    let hub = &call.server.hub;
+    let hub = &call.hub;
     let (found, date) = hub.watches(limit);
     let mut out = answer::dated(hub.epoch(), date, found.len() * 160 + 32);
     answer::list(&mut out, "watches", &found, |out, (id, info)| {

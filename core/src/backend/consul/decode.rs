@@ -125,6 +125,24 @@ pub(super) fn health(body: &[u8], dc: Option<&str>) -> Result<Listing, BodyError
     Ok(listing)
 }
 
+/// Reads the answer to `GET /v1/agent/service/{id}`: what was put at the agent, healthy or not.
+///
+/// # Errors
+/// If it is no service.
+pub(super) fn held(body: &[u8]) -> Result<ServiceInstance, String> {
+    let service: Service = parse(body).map_err(|error| error.to_string())?;
+    instance(service, &Node::default(), None)
+}
+
+/// Reads the answer to `GET /v1/agent/services`: id and name of what was put at the agent.
+///
+/// # Errors
+/// If it is no list.
+pub(super) fn all_held(body: &[u8]) -> Result<Vec<(String, String)>, BodyError> {
+    let services: BTreeMap<String, Service> = parse(body)?;
+    Ok(services.into_values().map(|service| (service.id, service.service)).collect())
+}
+
 fn instance(service: Service, node: &Node, dc: Option<&str>) -> Result<ServiceInstance, String> {
     let Service { id, service: name, tags, address, port, tagged_addresses, meta, .. } = service;
     let told = |error: crate::name::NameError| error.to_string();

@@ -71,7 +71,7 @@ struct Place {
 }
 
 /// What an answer says.
-enum Said {
+pub(super) enum Said {
     Done,
     /// The agent does not know the service or the check.
     Gone,
@@ -384,7 +384,7 @@ fn subject(work: &Work) -> Option<RegistrationId> {
 }
 
 /// Reads an answer. Consul's errors are plain text.
-fn read(step: Step, head: &Head, body: &[u8]) -> Said {
+pub(super) fn read(step: Step, head: &Head, body: &[u8]) -> Said {
     let text = shortened(body);
     let (status, hint) = (head.status, head.retry_after());
     let says = |words: &[&str]| {

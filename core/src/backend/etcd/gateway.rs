@@ -15,7 +15,7 @@ use super::{Etcd, Wire};
 use crate::client::calls::{Call, Way};
 use crate::client::machine::What;
 use crate::http::target::Target;
-use crate::http::{Method, Request, RequestId, base64};
+use crate::http::{Head, Method, Request, RequestId, base64};
 
 /// Where gateways are, the newest first: etcd 3.4 and later, 3.3, 3.2.
 const PATHS: [&str; 3] = ["/v3", "/v3beta", "/v3alpha"];
@@ -27,6 +27,14 @@ pub(super) struct Paths(Vec<usize>);
 impl Paths {
     pub(super) fn new(origins: usize) -> Self {
         Self(alloc::vec![0; origins])
+    }
+
+    /// Where something is at an origin.
+    pub(super) fn target(&self, origin: usize, path: &str) -> Target {
+        let at = self.of(origin);
+        // Before 3.4, a revocation was one of the operations on keys.
+        let kind = if at > 0 && path == "/lease/revoke" { "/kv" } else { "" };
+        Target::new(&format!("{}{kind}{path}", PATHS[at]))
     }
 
     fn of(&self, origin: usize) -> usize {
@@ -58,14 +66,19 @@ pub(super) enum Answer {
 impl Answer {
     /// Reads what there is of an answer that is complete.
     pub(super) fn read(call: &Call<What<Wire>>) -> Self {
-        let Some(head) = &call.head else {
-            return Self::Nonsense("the answer has no head".into(), None);
-        };
+        match &call.head {
+            Some(head) => Self::of(head, call.body.bytes().ok()),
+            None => Self::Nonsense("the answer has no head".into(), None),
+        }
+    }
+
+    /// Reads an answer; without a body: it could not be taken.
+    pub(super) fn of(head: &Head, body: Option<&[u8]>) -> Self {
         let hint = head.retry_after();
         if head.is_success() {
             return Self::Good;
         }
-        let refusal = call.body.bytes().ok().and_then(Refusal::read);
+        let refusal = body.and_then(Refusal::read);
         match refusal {
             Some(refusal) if refusal.is_outage() || (head.status >= 500 && !refusal.wants_login()) => {
                 Self::Nonsense(refusal.message, hint)
@@ -80,10 +93,7 @@ impl Answer {
 impl Etcd {
     /// A request to the gateway of an origin.
     pub(super) fn post(&self, way: Way, path: &str, body: Vec<u8>) -> Request {
-        let at = self.wire.paths.of(way.origin);
-        // Before 3.4, a revocation was one of the operations on keys.
-        let kind = if at > 0 && path == "/lease/revoke" { "/kv" } else { "" };
-        let target = Target::new(&format!("{}{kind}{path}", PATHS[at]));
+        let target = self.wire.paths.target(way.origin, path);
         let mut request = self.request(way.origin, Method::Post, &target, body);
         if let Some(token) = self.wire.door.token() {
             request.set_header("authorization", token);

@@ -325,7 +325,7 @@ impl Etcd {
 }
 
 /// Whose the key was before it was written.
-fn outcome(done: &Done, leases: &[LeaseId]) -> Outcome {
+pub(super) fn outcome(done: &Done, leases: &[LeaseId]) -> Outcome {
     let put = done.response_put.as_ref().and_then(|put| put.prev_kv.as_ref());
     let before: Vec<&Pair> =
         put.into_iter().chain(done.response_delete_range.iter().flat_map(|deleted| &deleted.prev_kvs)).collect();

@@ -1,0 +1,1 @@
+//! Operations against answers as etcd writes them.
