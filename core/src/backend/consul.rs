@@ -80,6 +80,7 @@ mod decode;
 mod encode;
 mod options;
 mod poll;
+mod queue;
 mod watch;
 mod work;
 
