@@ -223,6 +223,7 @@ impl Protocol for Wire {
         while let Some(id) = machine.calls.overdue(now) {
             machine.break_off(id, Fall::Bad(None), "no answer in time", now);
         }
+        machine.doubt_overdue(now);
         machine.settle(now);
     }
 

@@ -2,6 +2,7 @@
 
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use smol_str::SmolStr;
@@ -95,7 +96,7 @@ impl Consul {
         };
         let target = self.wire.within(target, query.namespace());
         let way = self.watch.way();
-        let mut request = self.request(way.origin, Method::Get, &target, alloc::vec::Vec::new());
+        let mut request = self.request(way.origin, Method::Get, &target, Vec::new());
         if as_nobody {
             request.set_header("x-consul-token", "anonymous");
         }
@@ -118,7 +119,7 @@ impl Consul {
 
     /// Connections may have died unnoticed: what waits for a change is asked at once, not all in one instant.
     pub(super) fn refresh_polls(&mut self, now: Instant) {
-        let all: alloc::vec::Vec<Query> = self.wire.watches.polls.keys().cloned().collect();
+        let all: Vec<Query> = self.wire.watches.polls.keys().cloned().collect();
         for query in all {
             let at = now.saturating_add(self.rng.time_below(REFRESH));
             self.ask_anew(&query, at, now);
@@ -259,13 +260,24 @@ impl Consul {
             return;
         }
         // Those that wait for their turn are not heard either.
-        let watches = &self.wire.watches;
-        let unheard = |query: &Query| watches.polls.get(query).is_some_and(|poll| !poll.stale);
-        let waiting = watches.queue.iter().filter(|query| unheard(query));
-        for query in waiting.cloned().collect::<alloc::vec::Vec<_>>() {
-            self.doubt(&query);
-            self.wire.watches.line_up(&query, None, now);
-            self.tell(&query, &[], now);
+        let queue = self.wire.watches.queue.iter().cloned().collect();
+        self.doubt_queued(queue, now);
+    }
+
+    /// What has had no turn for long, because time has leapt (a machine slept), is not known to be so any more.
+    pub(super) fn doubt_overdue(&mut self, now: Instant) {
+        let late = self.config.call_timeout.saturating_add(ROUND);
+        let overdue = self.wire.watches.queue.overdue(late, now).cloned().collect();
+        self.doubt_queued(overdue, now);
+    }
+
+    fn doubt_queued(&mut self, queued: Vec<Query>, now: Instant) {
+        for query in queued {
+            if self.wire.watches.polls.get(&query).is_some_and(|poll| !poll.stale) {
+                self.doubt(&query);
+                self.wire.watches.line_up(&query, None, now);
+                self.tell(&query, &[], now);
+            }
         }
     }
 
@@ -338,7 +350,7 @@ impl Consul {
         if !faults.has(Fault::ConsulIndexKept) || index > poll.index {
             poll.index = if fell { 0 } else { index };
         }
-        let (mut lost, mut gone) = (false, alloc::vec::Vec::new());
+        let (mut lost, mut gone) = (false, Vec::new());
         let believed = !(filtered && empty) || faults.has(Fault::ConsulFilteredEmpties);
         if believed {
             // Something is missing that was there before an outage, and nothing shows that it is the same Consul as

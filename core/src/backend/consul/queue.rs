@@ -38,6 +38,13 @@ impl Queue {
         asks.into_iter().chain(waits).min()
     }
 
+    /// Those that were due so long ago.
+    pub(super) fn overdue(&self, by: Duration, now: Instant) -> impl Iterator<Item = &Query> {
+        let overdue = move |entry: &&(Instant, Query)| now.saturating_since(entry.0) >= by;
+        let (asks, waits) = (self.asks.iter().take_while(overdue), self.waits.iter().take_while(overdue));
+        asks.chain(waits).map(|(_, query)| query)
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &Query> {
         self.asks.iter().chain(&self.waits).map(|(_, query)| query)
     }

@@ -173,3 +173,20 @@ fn an_empty_list_is_asked_for_in_the_name_of_nobody_where_rights_may_hide_it() {
     assert!(hand.until_sent().1.contains("index=8"));
     assert_eq!(token(&hand), None);
 }
+
+#[test]
+fn what_had_no_turn_while_time_leapt_is_asked_for_at_once_and_stale_meanwhile() {
+    let mut hand = Hand::new();
+    let id = hand.watch(&service("web"));
+    for index in 7..9 {
+        let query = hand.next().0;
+        hand.list(query, index, &list(&["a"]));
+    }
+    assert!(asked(&mut hand).is_empty(), "not more than two at once");
+    hand.wait(Duration::from_secs(100));
+    assert!(matches!(hand.provenance(id), Provenance::Stale { .. }));
+    let sent = asked(&mut hand);
+    assert_eq!(sent[0].1, "web");
+    hand.list(sent[0].0, 9, &list(&["b"]));
+    assert_eq!((hand.ids(id).join(" "), hand.provenance(id)), ("b".into(), Provenance::Live));
+}
