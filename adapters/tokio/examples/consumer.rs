@@ -9,7 +9,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 /// Follows, for ever.
-pub async fn consume(url: &str) -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) async fn consume(url: &str) -> Result<(), Box<dyn std::error::Error>> {
     let registry = periplus_tokio::connect(url).await?;
     let mut watcher = registry.watch("greeter")?;
 

@@ -11,7 +11,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 /// Serves, until it is interrupted.
-pub async fn provide(url: &str) -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) async fn provide(url: &str) -> Result<(), Box<dyn std::error::Error>> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
 

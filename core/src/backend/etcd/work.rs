@@ -12,7 +12,7 @@ use super::gateway::{self, Answer};
 use super::message::{
     DENIED, Done, EXHAUSTED, FAILED_PRECONDITION, LeaseId, Leased, Line, NOT_FOUND, Pair, Refusal, Transacted,
 };
-use super::{Etcd, Step, Wire};
+use super::{Etcd, Step, Wire, keys};
 use crate::client::calls::Call;
 use crate::client::holding::{Terms, Verdict, Work};
 use crate::client::link::Fall;
@@ -132,6 +132,9 @@ impl Etcd {
     }
 
     fn put(&mut self, chain: Chain<'_>, guard: Guard, (retry, round): (bool, u32), now: Instant) {
+        if !self.is_let_in() {
+            return self.on_unanswered(chain.0, chain.2, false, "a new login is needed", now);
+        }
         let counts = self.config.faults.has(Fault::EtcdCoverFromWrite).then_some(now);
         if let Some(write) = self.write(chain.1, guard, retry, round) {
             self.go_on(chain, write, counts, now);
@@ -189,10 +192,10 @@ impl Etcd {
                 let ttl = Duration::from_secs(claim.granted);
                 let terms = Terms { lease: claim.lease(), generation: None, ttl, outcome: Some(outcome) };
                 self.holdings.on_registered(id, terms, &self.config, &mut self.rng, now);
-                self.watch_key(id, now);
             }
             _ => self.holdings.on_updated(id, now),
         }
+        self.watch_key(id, now);
         self.on_news(id, now);
     }
 
@@ -200,7 +203,10 @@ impl Etcd {
         match self.revoke(chain.1, at + 1) {
             Some(next) => self.go_on(chain, next, None, now),
             None => {
-                self.wire.claims.remove(chain.1);
+                if let Some(claim) = self.wire.claims.remove(chain.1) {
+                    let key = keys::instance(&self.wire.options.prefix, &claim.key);
+                    self.wire.streams.facts.forget(key.as_bytes());
+                }
                 self.holdings.on_deregistered(chain.1, &self.config, now);
             }
         }
@@ -284,6 +290,8 @@ impl Etcd {
                 // Rights, room and logins come back; what is malformed stays so.
                 let verdict = if passing { Verdict::Later(problem, hint) } else { Verdict::Refused(problem) };
                 self.on_verdict(*id, verdict, now);
+                self.watch_key(*id, now);
+                self.on_news(*id, now);
             }
         }
     }
