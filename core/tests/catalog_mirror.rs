@@ -7,8 +7,8 @@ use std::time::Duration;
 use periplus_core::catalog::{CatalogConfig, CommitError, Edit};
 use periplus_core::fault::Faults;
 use periplus_core::{
-    Caller, Catalog, Epoch, Instance, InstanceId, Instant, Key, Listed, Namespace, Revision, Selector, ServiceInstance,
-    ServiceName, WallTime, WatchStart,
+    Caller, Catalog, Cursor, Epoch, Instance, InstanceId, Instant, Key, Listed, Namespace, Revision, Selector,
+    ServiceInstance, ServiceName, WallTime, WatchStart,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -56,6 +56,34 @@ fn revisions_come_from_outside_and_rise() {
     assert_eq!(catalog.len(), 1);
     assert_eq!(catalog.commit(Revision(200), WallTime(0), [edit(1, 1)]), Ok(0));
     assert_eq!(catalog.revision(), Revision(200));
+}
+
+#[test]
+fn who_comes_from_within_what_was_told_as_one_is_told_everything() {
+    let mut catalog = catalog();
+    let from = |catalog: &mut Catalog, revision: u64| {
+        let cursor = Cursor { epoch: Epoch("other".into()), revision: Revision(revision) };
+        let start = WatchStart::resumed(Selector::all(Namespace::default()), cursor);
+        let watch = catalog.watch(&start, Arc::new(Caller::default()), Instant::default()).unwrap();
+        let delivery = catalog.poll_watch(watch).map(|delivery| (delivery.snapshots.len(), delivery.changes.len()));
+        (watch, delivery)
+    };
+    let waits = from(&mut catalog, 107).0;
+    let waits_at_an_end = from(&mut catalog, 110).0;
+    assert!(catalog.is_awaited());
+    catalog.commit_joined(Revision(110), WallTime(0), [edit(1, 1), edit(2, 1)]).unwrap();
+    // It may hold what came after 100 and went before 110.
+    assert_eq!(catalog.poll_watch(waits).map(|delivery| delivery.snapshots.len()), Some(1));
+    assert_eq!(catalog.poll_watch(waits_at_an_end), None);
+    assert!(!catalog.is_awaited());
+    catalog.commit_joined(Revision(111), WallTime(0), [edit(1, 2)]).unwrap();
+    catalog.commit_joined(Revision(120), WallTime(0), [edit(2, 0)]).unwrap();
+    assert_eq!(from(&mut catalog, 100).1, Some((0, 1)));
+    assert_eq!(from(&mut catalog, 105).1, Some((1, 0)));
+    assert_eq!(from(&mut catalog, 110).1, Some((0, 2)));
+    assert_eq!(from(&mut catalog, 111).1, Some((0, 1)));
+    assert_eq!(from(&mut catalog, 119).1, Some((1, 0)));
+    catalog.assert_consistent();
 }
 
 proptest! {

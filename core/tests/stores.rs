@@ -1,6 +1,8 @@
 //! Clients of foreign registries in a world where everything goes wrong that can: no law is broken.
 #![cfg(not(target_family = "wasm"))]
 
+#[path = "stores/desk.rs"]
+mod desk;
 #[path = "stores/mod.rs"]
 mod simulator;
 

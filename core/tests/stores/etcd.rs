@@ -155,6 +155,15 @@ impl EtcdStore {
                 let known = self.mvcc.revoke(integer(&body["ID"]));
                 if known { Ok(json!({ "header": self.header() })) } else { Err((5, "requested lease not found")) }
             }
+            "/lease/timetolive" => {
+                let id = integer(&body["ID"]);
+                let lives = self.mvcc.leases.contains_key(&id);
+                let all = self.mvcc.range(&[0], Some(&[0]));
+                let keys = all.into_iter().filter(|(_, value)| lives && value.lease == id);
+                let keys: Vec<Json> = keys.map(|(key, _)| encode(key).into()).collect();
+                let ttl = if lives { "1" } else { "-1" };
+                Ok(json!({ "header": self.header(), "ID": id.to_string(), "TTL": ttl, "keys": keys }))
+            }
             "/kv/deleterange" => {
                 self.admitted(request, now)?;
                 self.mvcc.delete(&bytes(&body["key"]), None, self.mvcc.revision + 1);

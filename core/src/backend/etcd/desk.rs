@@ -16,8 +16,6 @@
 
 mod registration;
 mod renewal;
-#[cfg(test)]
-mod tests;
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;

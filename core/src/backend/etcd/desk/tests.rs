@@ -1,1 +1,0 @@
-//! Operations against answers as etcd writes them.
