@@ -4,6 +4,8 @@
 #[path = "stores/mod.rs"]
 mod simulator;
 
+#[cfg(feature = "planted-faults")]
+use periplus_core::fault::Fault;
 use periplus_core::fault::Faults;
 use simulator::campaign::{Failure, campaign, explain, try_run};
 use simulator::kind::{KINDS, Kind};
@@ -58,4 +60,54 @@ fn the_same_seed_is_the_same_run() {
             assert_eq!((one.hash, one.tally.events), (other.hash, other.tally.events), "{}, seed {seed}", kind.name);
         }
     }
+}
+
+/// The runs within which a planted bug is caught, or counts as missed.
+#[cfg(feature = "planted-faults")]
+const PATIENCE: u64 = 1_500;
+
+/// Bugs that no world of clients shows, and what does.
+#[cfg(feature = "planted-faults")]
+const SHOWN_ELSEWHERE: &[(Fault, &str)] = &[
+    (Fault::NoSpread, "the herd of the simulator"),
+    (Fault::OldDeliveryTaken, "tests of subscriptions"),
+    (Fault::EpochsForgotten, "tests of subscriptions"),
+    (Fault::ConsulFilteredEmpties, "tests of the client: no fake agent has access rules"),
+    (Fault::ConsulDatacenterEmpties, "tests of the client: there is one datacenter"),
+];
+
+/// The bugs of one protocol, or of what all clients share.
+#[cfg(feature = "planted-faults")]
+fn is_of(fault: Fault, kind: &Kind) -> bool {
+    let name = format!("{fault:?}").to_lowercase();
+    let shared = !name.starts_with("etcd") && !name.starts_with("consul");
+    // What all clients share is planted in the client of our own registry here, which is the fastest.
+    if shared {
+        fault as usize >= Fault::CoverFromAnswer as usize && kind.name == "native"
+    } else {
+        name.starts_with(kind.name)
+    }
+}
+
+#[cfg(feature = "planted-faults")]
+#[test]
+fn every_planted_bug_of_a_client_is_caught() {
+    std::panic::set_hook(Box::new(|_| {}));
+    let mut missed = vec![];
+    for kind in kinds() {
+        for &fault in Fault::ALL.iter().filter(|&&fault| is_of(fault, kind)) {
+            if SHOWN_ELSEWHERE.iter().any(|(other, _)| *other == fault) {
+                continue;
+            }
+            match campaign(kind, 1, number("STORES_PATIENCE", PATIENCE), Faults::only(fault)) {
+                (tally, Some(failure)) => println!("{fault:?}: {} in {} runs", failure.violation.law, tally.runs),
+                (tally, None) => {
+                    println!("{fault:?}: MISSED in {} runs", tally.runs);
+                    missed.push(fault);
+                }
+            }
+        }
+    }
+    drop(std::panic::take_hook());
+    assert!(missed.is_empty(), "not caught: {missed:?}");
 }

@@ -134,4 +134,4 @@ pub const NATIVE: Kind = Kind {
 };
 
 /// Every kind.
-pub const KINDS: &[&Kind] = &[&NATIVE, &super::consul::CONSUL];
+pub const KINDS: &[&Kind] = &[&NATIVE, &super::consul::CONSUL, &super::etcd::ETCD];

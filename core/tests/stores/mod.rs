@@ -23,6 +23,7 @@ pub mod acts;
 pub mod calm;
 pub mod campaign;
 pub mod consul;
+pub mod etcd;
 pub mod held;
 pub mod kind;
 pub mod native;

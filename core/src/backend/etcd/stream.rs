@@ -318,6 +318,14 @@ impl Etcd {
             self.break_off(id, Fall::Bad(None), "another history than before", now);
             return false;
         }
+        // A watch is denied in the same words if its token is not good any more: the one before need not end for that.
+        if watched.canceled && watched.compact_revision == 0 && self.on_token_refused(id) {
+            if let Some(opening) = self.wire.streams.opening.take() {
+                self.calls.cancel(opening.call);
+            }
+            self.wire.streams.due_at(now);
+            return false;
+        }
         self.wire.cluster.meet(&watched.header);
         let old = mem::replace(&mut self.wire.streams.open, self.wire.streams.opening.take());
         if let Some(old) = old {
@@ -359,6 +367,7 @@ impl Etcd {
             return self.on_canceled(id, at, watched, now);
         }
         if watched.created {
+            self.wire.door.proven();
             let blind = self.config.faults.has(Fault::EtcdRegressUnseen);
             if watched.header.revision < watch.from && !blind {
                 // The history was lost, or this member has not seen all of it: a listing tells.
@@ -458,8 +467,7 @@ impl Etcd {
         }
         self.subscriptions.stale(&mut watch.following, stream.heard);
         let refusal = Refusal { code: super::message::DENIED, message: watched.cancel_reason };
-        if refusal.wants_login() && self.wire.options.credentials().is_some() {
-            self.on_token_refused(id);
+        if self.on_token_refused(id) {
             let wait = self.wire.streams.backoff.next(&mut self.rng, Backoff::CAP, None, now);
             return self.wire.streams.due_at(now.saturating_add(wait));
         }
