@@ -190,8 +190,8 @@ impl Protocol for Wire {
     }
 
     fn follow(machine: &mut Etcd, now: Instant) {
-        machine.knock(now);
         machine.follow(now);
+        machine.knock(now);
     }
 
     fn on_time(machine: &mut Etcd, now: Instant) {

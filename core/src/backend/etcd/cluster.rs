@@ -13,16 +13,15 @@ use crate::time::Instant;
 ///
 /// etcd has no word for a history that is lost: a cluster that was made anew under the same names has the same id, and
 /// its revisions begin again. So a revision that goes back begins a new epoch, and so does a raft term: a new cluster
-/// counts both from the start.
+/// counts both from the start. A member may lag behind another one, but never behind itself: it serves nobody before it
+/// has applied what it had.
 ///
 /// Answers may overtake each other, so one is compared with what had been seen when it was asked for.
 #[derive(Debug, Default)]
 pub(super) struct Cluster {
-    id: u64,
+    seen: Floor,
     /// How many epochs came before this one.
     turn: u32,
-    revision: u64,
-    term: u64,
     /// Until when what is not listed proves nothing.
     warm: Option<Instant>,
 }
@@ -33,45 +32,80 @@ pub(super) struct Floor {
     id: u64,
     revision: u64,
     term: u64,
+    /// The member that was last heard of watches and listings, and how far it was.
+    member: (u64, u64),
+}
+
+/// How an answer lies to what had been seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Past {
+    /// It goes on from there.
+    Kept,
+    /// It is of a member that lags, or of one without the history.
+    Doubtful,
+    /// It is of another history.
+    Lost,
 }
 
 impl Floor {
-    /// Whether an answer is of another cluster, or of an older term.
-    pub(super) const fn is_other(&self, header: &Header) -> bool {
-        self.id != 0 && (header.cluster_id != self.id || header.raft_term < self.term)
+    /// What the first word of a watch that starts at a revision says of the past.
+    pub(super) const fn past(&self, header: &Header, from: u64) -> Past {
+        if self.id == 0 {
+            return Past::Kept;
+        }
+        let older = header.raft_term < self.term;
+        let same = header.member_id == self.member.0;
+        if header.cluster_id != self.id || (same && (older || header.revision < self.member.1)) {
+            Past::Lost
+        } else if older || header.revision < from {
+            Past::Doubtful
+        } else {
+            Past::Kept
+        }
     }
 }
 
 impl Cluster {
     /// How far the history was seen by now: an answer to what is asked from now on is not behind this.
     pub(super) const fn floor(&self) -> Floor {
-        Floor { id: self.id, revision: self.revision, term: self.term }
+        self.seen
     }
 
-    /// An answer has come that says what was true when it was asked for. Whether a new epoch begins with it.
-    pub(super) fn heard(&mut self, header: &Header, floor: Floor, warm_up: Duration, now: Instant) -> bool {
-        let first = self.id == 0;
-        let lost = floor.is_other(header) || header.revision < floor.revision;
-        if first || lost {
-            let turn = self.turn + u32::from(lost);
-            let warm = lost.then(|| now.saturating_add(warm_up));
-            *self = Self { id: header.cluster_id, turn, revision: 0, term: 0, warm };
+    /// A listing has come: it says what was true when it was asked for, whichever member answers. Whether a new epoch
+    /// begins with it.
+    pub(super) fn listed(&mut self, header: &Header, floor: Floor, warm_up: Duration, now: Instant) -> bool {
+        let known = floor.id != 0;
+        let other = known && (header.cluster_id != floor.id || header.raft_term < floor.term);
+        let lost = other || header.revision < floor.revision;
+        if lost {
+            self.begin(header, warm_up, now);
         }
-        self.revision = self.revision.max(header.revision);
-        self.term = self.term.max(header.raft_term);
+        self.heard(header);
         lost
     }
 
-    /// Which cluster it is, if that was not known.
-    pub(super) fn meet(&mut self, header: &Header) {
-        if self.id == 0 {
-            (self.id, self.term) = (header.cluster_id, header.raft_term);
+    /// A new epoch begins.
+    pub(super) fn begin(&mut self, header: &Header, warm_up: Duration, now: Instant) {
+        self.seen = Floor::default();
+        self.turn += 1;
+        self.warm = Some(now.saturating_add(warm_up));
+        self.heard(header);
+    }
+
+    /// A watch or a listing was heard.
+    pub(super) fn heard(&mut self, header: &Header) {
+        let seen = &mut self.seen;
+        if seen.id == 0 {
+            seen.id = header.cluster_id;
         }
+        seen.term = seen.term.max(header.raft_term);
+        let before = if seen.member.0 == header.member_id { seen.member.1 } else { 0 };
+        seen.member = (header.member_id, before.max(header.revision));
     }
 
     /// Something was seen at this revision.
     pub(super) fn seen(&mut self, revision: u64) {
-        self.revision = self.revision.max(revision);
+        self.seen.revision = self.seen.revision.max(revision);
     }
 
     pub(super) fn cursor(&self, revision: u64) -> Cursor {
@@ -82,8 +116,8 @@ impl Cluster {
         let mut text = SmolStrBuilder::new();
         // Writing to a text does not fail.
         let _ = match self.turn {
-            0 => write!(text, "{}", self.id),
-            turn => write!(text, "{}.{turn}", self.id),
+            0 => write!(text, "{}", self.seen.id),
+            turn => write!(text, "{}.{turn}", self.seen.id),
         };
         Epoch(text.finish())
     }

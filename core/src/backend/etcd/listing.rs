@@ -123,10 +123,12 @@ impl Etcd {
         let Some(found) = found.filter(|found| found.len() == targets.len()) else {
             return self.on_fall(Channel::Watch, way, Fall::Bad(None), "a listing lists something else", now);
         };
-        let lost = self.wire.cluster.heard(&header, floor, self.wire.options.warm_up, now);
-        if lost && !self.config.faults.has(Fault::EtcdRegressUnseen) {
+        if self.config.faults.has(Fault::EtcdRegressUnseen) {
+            self.wire.cluster.heard(&header);
+        } else if self.wire.cluster.listed(&header, floor, self.wire.options.warm_up, now) {
             self.on_history_lost(now);
         }
+        self.wire.cluster.seen(header.revision);
         self.wire.door.proven();
         self.on_answer(Channel::Watch, way, now);
         for (target, pairs) in targets.into_iter().zip(found) {

@@ -77,6 +77,8 @@ pub(super) struct Header {
     #[serde(deserialize_with = "number")]
     pub(super) cluster_id: u64,
     #[serde(deserialize_with = "number")]
+    pub(super) member_id: u64,
+    #[serde(deserialize_with = "number")]
     pub(super) revision: u64,
     #[serde(deserialize_with = "number")]
     pub(super) raft_term: u64,

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use core::mem;
 use core::time::Duration;
 
-use super::cluster::Floor;
+use super::cluster::{Floor, Past};
 use super::gateway::{self, Answer};
 use super::listing::{Listing, RANGES, Target};
 use super::message::{Line, Refusal, Watched};
@@ -52,6 +52,8 @@ pub(super) struct Streams {
     backoff: Backoff,
     /// When the stream is to show that it lives.
     refresh: Option<Instant>,
+    /// When a stream last began behind what was seen.
+    doubted: Option<Instant>,
     opened: bool,
 }
 
@@ -313,10 +315,30 @@ impl Etcd {
             return true;
         };
         let blind = self.config.faults.has(Fault::EtcdRegressUnseen);
-        if opening.floor.is_other(&watched.header) && !blind {
-            self.wire.streams.relist.extend(opening.watches.iter().map(|watch| watch.target.clone()));
-            self.break_off(id, Fall::Bad(None), "another history than before", now);
-            return false;
+        let from = opening.watches.iter().map(|watch| watch.from).max().unwrap_or(0);
+        match opening.floor.past(&watched.header, from) {
+            _ if blind => {}
+            Past::Kept => {}
+            Past::Lost => {
+                self.wire.cluster.begin(&watched.header, self.wire.options.warm_up, now);
+                self.on_history_lost(now);
+                return false;
+            }
+            Past::Doubtful => {
+                // A listing tells, which no member that lags answers, unless it is asked so late that a new history has
+                // caught up.
+                self.wire.streams.relist.extend(opening.watches.iter().map(|watch| watch.target.clone()));
+                if let Some(opening) = self.wire.streams.opening.take() {
+                    self.calls.cancel(opening.call);
+                }
+                let again = self.wire.streams.doubted.replace(now);
+                let wait = match again.filter(|before| now.saturating_since(*before) < Backoff::STABLE) {
+                    Some(_) => self.wire.streams.backoff.next(&mut self.rng, Backoff::CAP, None, now),
+                    None => Duration::ZERO,
+                };
+                self.wire.streams.due = Some(now.saturating_add(wait));
+                return false;
+            }
         }
         // A watch is denied in the same words if its token is not good any more: the one before need not end for that.
         if watched.canceled && watched.compact_revision == 0 && self.on_token_refused(id) {
@@ -326,7 +348,6 @@ impl Etcd {
             self.wire.streams.due_at(now);
             return false;
         }
-        self.wire.cluster.meet(&watched.header);
         let old = mem::replace(&mut self.wire.streams.open, self.wire.streams.opening.take());
         if let Some(old) = old {
             self.calls.cancel(old.call);
@@ -345,6 +366,10 @@ impl Etcd {
         let Some(stream) = &mut self.wire.streams.open else {
             return;
         };
+        // What etcd says when it cancels a watch is not dated.
+        if watched.header.revision > 0 {
+            self.wire.cluster.heard(&watched.header);
+        }
         let at = match watched.created {
             true => {
                 let at = stream.answered;
@@ -368,12 +393,6 @@ impl Etcd {
         }
         if watched.created {
             self.wire.door.proven();
-            let blind = self.config.faults.has(Fault::EtcdRegressUnseen);
-            if watched.header.revision < watch.from && !blind {
-                // The history was lost, or this member has not seen all of it: a listing tells.
-                self.wire.streams.relist.extend(stream.watches.iter().map(|watch| watch.target.clone()));
-                return self.break_off(id, Fall::Bad(None), "the registry is behind what was seen before", now);
-            }
             if watched.header.revision == watch.from || !stream.tells_progress {
                 let warming = self.wire.cluster.is_warming(now);
                 self.subscriptions.live(&mut watch.following, warming, now);
