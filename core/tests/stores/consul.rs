@@ -215,7 +215,7 @@ impl ConsulStore {
             let auto = if many { format!("service:{id}:{}", at + 1) } else { format!("service:{id}") };
             let check_id = field("CheckID").map_or(auto, str::to_owned);
             let ttl = field("TTL").and_then(span);
-            let passing = old.get(&check_id).map_or(field("Status") == Some("passing"), |old| old.passing);
+            let passing = old.get(&check_id).map_or_else(|| field("Status") == Some("passing"), |old| old.passing);
             let since = old.get(&check_id).filter(|old| !old.passing).map_or(now, |old| old.critical_since);
             let due = ttl.or_else(|| (!passing).then_some(Duration::from_secs(5))).map(|span| now.saturating_add(span));
             let reap_after = field("DeregisterCriticalServiceAfter").and_then(span);
