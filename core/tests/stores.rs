@@ -13,7 +13,7 @@ use simulator::plan::Plan;
 use simulator::tally::{FENCED, MARKS};
 
 /// The runs of every CI run, for each kind of store.
-const RUNS: u64 = 2_000;
+const RUNS: u64 = 400;
 
 fn number(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
@@ -64,7 +64,7 @@ fn the_same_seed_is_the_same_run() {
 
 /// The runs within which a planted bug is caught, or counts as missed.
 #[cfg(feature = "planted-faults")]
-const PATIENCE: u64 = 1_500;
+const PATIENCE: u64 = 400;
 
 /// Bugs that no world of clients shows, and what does.
 #[cfg(feature = "planted-faults")]

@@ -232,10 +232,10 @@ fn s08_errors_garbage_and_silence_keep_the_set_and_mark_it_stale() {
         for condition in bad {
             let mut world = stage(kind, vec![holder(0), watcher(1)]);
             world.until(10 * SECOND, "followed", |world| world.shown(1) == ["c0-0"]);
-            world.afflict(1, 0, condition, 200 * SECOND);
+            world.afflict(1, 0, condition, 260 * SECOND);
             let open = world.under_way(1);
             open.into_iter().for_each(|number| world.break_off(number, "connection reset"));
-            world.until(90 * SECOND, "stale", |world| matches!(world.provenance(1), Provenance::Stale { .. }));
+            world.until(150 * SECOND, "stale", |world| matches!(world.provenance(1), Provenance::Stale { .. }));
             world.pass(60 * SECOND);
             assert_eq!(world.shown(1), ["c0-0"], "{}: {condition:?}", kind.name);
             world.until(100 * SECOND + 2 * BACK, "live", |world| world.provenance(1) == Provenance::Live);
