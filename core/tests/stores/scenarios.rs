@@ -238,7 +238,7 @@ fn s08_errors_garbage_and_silence_keep_the_set_and_mark_it_stale() {
             world.until(150 * SECOND, "stale", |world| matches!(world.provenance(1), Provenance::Stale { .. }));
             world.pass(60 * SECOND);
             assert_eq!(world.shown(1), ["c0-0"], "{}: {condition:?}", kind.name);
-            world.until(100 * SECOND + 2 * BACK, "live", |world| world.provenance(1) == Provenance::Live);
+            world.until(260 * SECOND + 2 * BACK, "live", |world| world.provenance(1) == Provenance::Live);
             assert_eq!(world.shown(1), ["c0-0"], "{}: {condition:?}", kind.name);
             world.fine();
         }
