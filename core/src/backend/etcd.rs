@@ -3,6 +3,7 @@
 mod ask;
 mod claim;
 mod cluster;
+mod facts;
 mod gateway;
 mod keys;
 mod listing;

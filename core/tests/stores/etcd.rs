@@ -531,7 +531,8 @@ pub const ETCD: Kind = Kind {
         foreign: true,
         silence: Duration::from_secs(60),
         warm_up: Duration::from_secs(90),
-        polls: 5,
+        // A stream that is quiet is opened anew, after a look at the history; and a login now and then.
+        polls: 8,
         renewals: 1,
         blank_is_yes: false,
         zombie: Duration::from_secs(62),

@@ -13,7 +13,7 @@ use crate::fault::{Fault, Faults};
 use crate::name::Key;
 
 /// How many leases of one key are remembered.
-const LEASES: usize = 8;
+const LEASES: usize = 3;
 /// How many claims there may be before those that are over are looked for.
 const SWEEP: usize = 1_024;
 
@@ -40,6 +40,8 @@ pub(super) struct Claim {
     pub(super) leases: Vec<LeaseId>,
     /// The ttl that the present one is asked for with, in seconds.
     pub(super) seconds: u64,
+    /// Whether the key was written under it: when it is registered again, another one is drawn.
+    pub(super) spent: bool,
     /// The ttl that it has, as etcd says.
     pub(super) granted: u64,
     /// Whether the key was ours once.
@@ -136,7 +138,7 @@ impl Claim {
     /// The key is as it is wanted, since this revision at the latest; `written`: when that was, if it is there.
     pub(super) fn settle(&mut self, revision: u64, written: Option<u64>) {
         let lease = self.lease();
-        self.held = true;
+        (self.held, self.spent) = (true, true);
         self.doubt = false;
         self.decided = None;
         self.written = written.map(|at| (at, lease));
@@ -180,6 +182,7 @@ impl Claims {
             key: key.clone(),
             leases: inherited.unwrap_or_default(),
             seconds: 0,
+            spent: false,
             granted: 0,
             held: false,
             decided: None,
@@ -193,8 +196,8 @@ impl Claims {
 
     /// Draws a lease for a claim, if it needs another one.
     pub(super) fn lease(claim: &mut Claim, seconds: u64, drawn: u64) {
-        if claim.seconds != seconds {
-            claim.seconds = seconds;
+        if claim.spent || claim.seconds != seconds {
+            (claim.spent, claim.seconds) = (false, seconds);
             // 63 bits, and not zero: that is no lease.
             claim.leases.push(LeaseId((drawn >> 1).max(1).cast_signed()));
             if claim.leases.len() > LEASES {

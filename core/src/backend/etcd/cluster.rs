@@ -20,8 +20,8 @@ use crate::time::Instant;
 #[derive(Debug, Default)]
 pub(super) struct Cluster {
     seen: Floor,
-    /// How many epochs came before this one.
-    turn: u32,
+    /// What tells this epoch from the one before, of which a former life of the client may know: drawn.
+    turn: Option<u32>,
     /// Until when what is not listed proves nothing.
     warm: Option<Instant>,
 }
@@ -72,23 +72,19 @@ impl Cluster {
     }
 
     /// A listing has come: it says what was true when it was asked for, whichever member answers. Whether a new epoch
-    /// begins with it.
-    pub(super) fn listed(&mut self, header: &Header, floor: Floor, warm_up: Duration, now: Instant) -> bool {
-        let known = floor.id != 0;
-        let other = known && (header.cluster_id != floor.id || header.raft_term < floor.term);
-        let lost = other || header.revision < floor.revision;
-        if lost {
-            self.begin(header, warm_up, now);
-        }
-        self.heard(header);
-        lost
+    /// has begun before it.
+    pub(super) const fn goes_on(header: &Header, floor: Floor) -> bool {
+        let other = header.cluster_id != floor.id || header.raft_term < floor.term;
+        (floor.id == 0 || !other) && header.revision >= floor.revision
     }
 
-    /// A new epoch begins.
-    pub(super) fn begin(&mut self, header: &Header, warm_up: Duration, now: Instant) {
-        self.seen = Floor::default();
-        self.turn += 1;
-        self.warm = Some(now.saturating_add(warm_up));
+    /// A new epoch begins, under a name that was never used.
+    pub(super) fn begin(&mut self, header: &Header, drawn: u64, warm_up: Duration, now: Instant) {
+        *self = Self {
+            seen: Floor::default(),
+            turn: u32::try_from(drawn >> 32).ok(),
+            warm: Some(now.saturating_add(warm_up)),
+        };
         self.heard(header);
     }
 
@@ -116,8 +112,8 @@ impl Cluster {
         let mut text = SmolStrBuilder::new();
         // Writing to a text does not fail.
         let _ = match self.turn {
-            0 => write!(text, "{}", self.seen.id),
-            turn => write!(text, "{}.{turn}", self.seen.id),
+            None => write!(text, "{}", self.seen.id),
+            Some(turn) => write!(text, "{}.{turn:x}", self.seen.id),
         };
         Epoch(text.finish())
     }

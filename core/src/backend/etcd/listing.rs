@@ -4,9 +4,10 @@ use alloc::collections::BTreeMap;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
-use super::cluster::Floor;
+use super::cluster::{Cluster, Floor};
+use super::facts::{self, Fact, Proof};
 use super::gateway::{self, Answer};
-use super::message::{DENIED, Pair, Refusal, Transacted};
+use super::message::{DENIED, Header, Pair, Refusal, Transacted};
 use super::{Aside, Etcd, Wire, keys};
 use crate::catalog::Selector;
 use crate::client::calls::{Call, Way};
@@ -22,7 +23,7 @@ use crate::packed::Instance;
 use crate::time::Instant;
 
 /// The most operations that etcd takes in one transaction, unless it is told otherwise.
-pub(super) const RANGES: usize = 128;
+pub(super) const RANGES: usize = 128 - facts::FACTS;
 
 /// Something that a watch is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,6 +39,8 @@ pub(super) enum Target {
 pub(super) struct Listing {
     pub(super) call: RequestId,
     targets: Vec<Target>,
+    /// What is read besides, to prove that the history is the one that was seen.
+    facts: Vec<(Vec<u8>, Fact)>,
     floor: Floor,
 }
 
@@ -54,15 +57,17 @@ impl Etcd {
         })
     }
 
-    /// Asks for what there is of these.
+    /// Asks for what there is of these, and for what proves the history.
     pub(super) fn list(&mut self, targets: Vec<Target>, now: Instant) {
-        let ranges: Vec<_> = targets.iter().filter_map(|target| self.range(target)).collect();
+        let facts = self.wire.streams.facts.to_prove();
+        let mut ranges: Vec<_> = targets.iter().filter_map(|target| self.range(target)).collect();
+        ranges.extend(facts.iter().map(|(key, _)| (key.clone(), None)));
         let body = gateway::read(ranges.iter().map(|(key, end)| (key.as_slice(), end.as_deref())));
         let way = self.watch.way();
         let request = self.post(way, "/kv/txn", body);
         let floor = self.wire.cluster.floor();
         let call = self.send_aside(Aside::List, way, request, Some(now.saturating_add(self.config.call_timeout)));
-        self.wire.streams.listing = Some(Listing { call, targets, floor });
+        self.wire.streams.listing = Some(Listing { call, targets, facts, floor });
     }
 
     pub(super) fn on_listing_over(&mut self, way: Way, fall: Fall, reason: &str, now: Instant) {
@@ -116,17 +121,18 @@ impl Etcd {
     }
 
     fn on_listing(&mut self, way: Way, listing: Listing, answer: Transacted, now: Instant) {
-        let Listing { targets, floor, .. } = listing;
+        let Listing { targets, facts, floor, .. } = listing;
         let Transacted { header, responses, .. } = answer;
         let ranged = |done: super::message::Done| done.response_range.map(|range| range.kvs);
         let found: Option<Vec<Vec<Pair>>> = responses.into_iter().map(ranged).collect();
-        let Some(found) = found.filter(|found| found.len() == targets.len()) else {
+        let Some(found) = found.filter(|found| found.len() == targets.len() + facts.len()) else {
             return self.on_fall(Channel::Watch, way, Fall::Bad(None), "a listing lists something else", now);
         };
         if self.config.faults.has(Fault::EtcdRegressUnseen) {
             self.wire.cluster.heard(&header);
-        } else if self.wire.cluster.listed(&header, floor, self.wire.options.warm_up, now) {
-            self.on_history_lost(now);
+        } else {
+            let read = found[targets.len()..].iter().map(|pairs| pairs.first());
+            self.on_proof(&header, floor, facts::proof(facts.iter().map(|(_, fact)| fact).zip(read)), now);
         }
         self.wire.cluster.seen(header.revision);
         self.wire.door.proven();
@@ -134,8 +140,11 @@ impl Etcd {
         for (target, pairs) in targets.into_iter().zip(found) {
             self.wire.streams.relist.remove(&target);
             match target {
-                Target::Followed(selector) => self.on_snapshot(way, selector, &pairs, header.revision, now),
+                Target::Followed(selector) => self.on_snapshot(way, selector, &pairs, &header, now),
                 Target::Own(id) => {
+                    if let Some(pair) = pairs.first() {
+                        self.wire.streams.facts.note(pair, header.revision);
+                    }
                     if let Some(claim) = self.wire.claims.of_mut(id) {
                         // Whatever is there counts, even if it was there before.
                         claim.since = None;
@@ -144,6 +153,20 @@ impl Etcd {
                 }
             }
         }
+    }
+
+    /// What a listing says of the history.
+    fn on_proof(&mut self, header: &Header, floor: Floor, proof: Proof, now: Instant) {
+        if proof == Proof::Lost || !Cluster::goes_on(header, floor) {
+            self.on_history_lost(header, now);
+        } else if proof == Proof::Open && !self.wire.streams.proven {
+            // What is there now is right, whichever history it is.
+            let known = self.targets().into_iter().filter(|(_, from)| from.is_some());
+            let known: Vec<Target> = known.map(|(target, _)| target).collect();
+            self.wire.streams.relist.extend(known);
+        }
+        self.wire.cluster.heard(header);
+        self.wire.streams.proven = true;
     }
 
     fn on_own_listed(&mut self, id: RegistrationId, pair: Option<&Pair>, revision: u64, now: Instant) {
@@ -158,11 +181,13 @@ impl Etcd {
         self.on_own(id, revision, pair, now);
     }
 
-    fn on_snapshot(&mut self, way: Way, selector: Selector, pairs: &[Pair], revision: u64, now: Instant) {
+    fn on_snapshot(&mut self, way: Way, selector: Selector, pairs: &[Pair], header: &Header, now: Instant) {
+        let revision = header.revision;
         let mut listed: BTreeMap<(alloc::string::String, InstanceId), Instance> = BTreeMap::new();
         for pair in pairs {
             let said = keys::put(&self.wire.options.prefix, &selector, pair, self.config.faults);
             self.on_skipped(said.problem);
+            self.wire.streams.facts.note(pair, revision);
             for (service, told) in said.changes {
                 if let Told::Put(instance, _) = told {
                     listed.insert((service.service.to_string(), instance.instance_id()), instance);
@@ -178,6 +203,8 @@ impl Etcd {
             warming: self.wire.cluster.is_warming(now),
         };
         if let Err(error) = self.subscriptions.deliver(&mut following, &delivery, now) {
+            // A former life of the client has seen more of it: that history is gone.
+            self.on_history_lost(header, now);
             self.on_fall(Channel::Watch, way, Fall::Bad(None), &error.to_string(), now);
         }
     }

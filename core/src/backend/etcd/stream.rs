@@ -10,9 +10,10 @@ use core::mem;
 use core::time::Duration;
 
 use super::cluster::{Floor, Past};
+use super::facts::Facts;
 use super::gateway::{self, Answer};
 use super::listing::{Listing, RANGES, Target};
-use super::message::{Line, Refusal, Watched};
+use super::message::{Event, Header, Line, Refusal, Watched};
 use super::{Aside, Etcd, Wire, keys};
 use crate::catalog::Selector;
 use crate::client::backoff::Backoff;
@@ -52,6 +53,10 @@ pub(super) struct Streams {
     backoff: Backoff,
     /// When the stream is to show that it lives.
     refresh: Option<Instant>,
+    /// What proves that the history is the one that was seen.
+    pub(super) facts: Facts,
+    /// Whether it was proven since a stream was last opened.
+    pub(super) proven: bool,
     /// When a stream last began behind what was seen.
     doubted: Option<Instant>,
     opened: bool,
@@ -120,6 +125,12 @@ impl Etcd {
         if !self.watch.is_ready(now) {
             return;
         }
+        let blind = self.config.faults.has(Fault::EtcdRegressUnseen);
+        if self.wire.streams.facts.is_empty() && !self.wire.streams.proven && !blind {
+            // Nothing could prove the history: what is there now is right, whichever it is.
+            self.wire.streams.relist.extend(wanted.keys().cloned());
+            self.wire.streams.proven = true;
+        }
         let Streams { relist, alone, aside, .. } = &self.wire.streams;
         let heard = |target: &Target| !aside.contains(target);
         let unknown: Vec<Target> = wanted
@@ -134,16 +145,20 @@ impl Etcd {
         if let Some(target) = unknown.into_iter().next() {
             return self.list(alloc::vec![target], now);
         }
+        if !self.wire.streams.proven && !blind {
+            return self.list(Vec::new(), now);
+        }
         let watches = wanted.into_iter().filter(|(target, _)| heard(target));
         let watches: Vec<Watch> = watches.filter_map(|(target, from)| Some(Watch::new(target, from?))).collect();
         self.wire.streams.due = None;
+        self.wire.streams.proven = false;
         if !watches.is_empty() {
             self.open(watches, now);
         }
     }
 
     /// What is to be heard, and from where on.
-    fn targets(&self) -> BTreeMap<Target, Option<u64>> {
+    pub(super) fn targets(&self) -> BTreeMap<Target, Option<u64>> {
         let epoch = self.wire.cluster.epoch();
         let mut targets = BTreeMap::new();
         let wide: Vec<&Selector> = self.subscriptions.interests().map(|(_, selector, _)| selector).collect();
@@ -158,6 +173,8 @@ impl Etcd {
         }
         if !self.config.faults.has(Fault::EtcdKeyUnwatched) {
             let held = self.wire.claims.iter().filter(|(id, claim)| claim.held && self.holdings.lease(*id).is_some());
+            // What is at a key that is being written says nothing until that is done.
+            let held = held.filter(|(_, claim)| claim.since.is_some() || !claim.doubt);
             targets.extend(held.map(|(id, claim)| (Target::Own(id), claim.since)));
         }
         targets
@@ -320,8 +337,7 @@ impl Etcd {
             _ if blind => {}
             Past::Kept => {}
             Past::Lost => {
-                self.wire.cluster.begin(&watched.header, self.wire.options.warm_up, now);
-                self.on_history_lost(now);
+                self.on_history_lost(&watched.header, now);
                 return false;
             }
             Past::Doubtful => {
@@ -435,6 +451,7 @@ impl Etcd {
         match watch.target.clone() {
             Target::Own(id) => {
                 for event in &watched.events {
+                    self.on_fact(event, last);
                     self.on_own_event(id, event, now);
                 }
                 if let Some(claim) = self.wire.claims.of_mut(id).filter(|claim| claim.news.is_none()) {
@@ -444,6 +461,7 @@ impl Etcd {
             Target::Followed(selector) => {
                 let mut changes = Vec::new();
                 for event in &watched.events {
+                    self.on_fact(event, last);
                     let prefix = &self.wire.options.prefix;
                     let said = if event.is_delete() {
                         keys::remove(prefix, &selector, &event.kv.key.0)
@@ -461,6 +479,14 @@ impl Etcd {
                     let _ = self.subscriptions.deliver(&mut watch.following, &delivery, now);
                 }
             }
+        }
+    }
+
+    fn on_fact(&mut self, event: &Event, until: u64) {
+        if event.is_delete() {
+            self.wire.streams.facts.forget(&event.kv.key.0);
+        } else {
+            self.wire.streams.facts.note(&event.kv, until);
         }
     }
 
@@ -507,7 +533,9 @@ impl Etcd {
     }
 
     /// What was known of the history is worth nothing: everything is listed anew.
-    pub(super) fn on_history_lost(&mut self, now: Instant) {
+    pub(super) fn on_history_lost(&mut self, header: &Header, now: Instant) {
+        let drawn = self.rng.next_u64();
+        self.wire.cluster.begin(header, drawn, self.wire.options.warm_up, now);
         for claim in self.wire.claims.values_mut() {
             claim.since = None;
         }
@@ -519,6 +547,7 @@ impl Etcd {
             self.calls.cancel(opening.call);
         }
         self.wire.streams.refresh = None;
+        self.wire.streams.facts.clear();
         self.wire.streams.due_at(now);
     }
 

@@ -12,7 +12,7 @@ use super::gateway::{self, Answer};
 use super::message::{
     DENIED, Done, EXHAUSTED, FAILED_PRECONDITION, LeaseId, Leased, Line, NOT_FOUND, Pair, Refusal, Transacted,
 };
-use super::{Etcd, Step, Wire};
+use super::{Etcd, Step, Wire, keys};
 use crate::client::calls::Call;
 use crate::client::holding::{Terms, Verdict, Work};
 use crate::client::link::Fall;
@@ -184,15 +184,19 @@ impl Etcd {
         let Some(claim) = self.wire.claims.of(id) else {
             return;
         };
+        if let Some((written, lease)) = claim.written {
+            let key = keys::instance(&self.wire.options.prefix, &claim.key);
+            self.wire.streams.facts.note_key(key.as_bytes(), written, lease, written);
+        }
         match work {
             Work::Register(_) => {
                 let ttl = Duration::from_secs(claim.granted);
                 let terms = Terms { lease: claim.lease(), generation: None, ttl, outcome: Some(outcome) };
                 self.holdings.on_registered(id, terms, &self.config, &mut self.rng, now);
-                self.watch_key(id, now);
             }
             _ => self.holdings.on_updated(id, now),
         }
+        self.watch_key(id, now);
         self.on_news(id, now);
     }
 
@@ -200,7 +204,10 @@ impl Etcd {
         match self.revoke(chain.1, at + 1) {
             Some(next) => self.go_on(chain, next, None, now),
             None => {
-                self.wire.claims.remove(chain.1);
+                if let Some(claim) = self.wire.claims.remove(chain.1) {
+                    let key = keys::instance(&self.wire.options.prefix, &claim.key);
+                    self.wire.streams.facts.forget(key.as_bytes());
+                }
                 self.holdings.on_deregistered(chain.1, &self.config, now);
             }
         }
@@ -284,6 +291,8 @@ impl Etcd {
                 // Rights, room and logins come back; what is malformed stays so.
                 let verdict = if passing { Verdict::Later(problem, hint) } else { Verdict::Refused(problem) };
                 self.on_verdict(*id, verdict, now);
+                self.watch_key(*id, now);
+                self.on_news(*id, now);
             }
         }
     }
