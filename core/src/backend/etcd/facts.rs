@@ -2,12 +2,13 @@
 //!
 //! A cluster that lost its history may be further than the one before was, when it is heard again. So before a watch is
 //! resumed, a few keys are read that were written last, as far as that was heard: one that is as it was is there in no
-//! other history, and one that was written in a past where it was not, is of another.
+//! other history, and one that was written in a past where it was not, is of another. What a client has written itself
+//! counts only once a watch or a listing has told it: it may have been written into a new history already.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use super::message::{LeaseId, Pair};
+use super::message::{Bytes, LeaseId, Pair};
 
 /// How many keys are remembered.
 pub(super) const FACTS: usize = 16;
@@ -41,21 +42,17 @@ pub(super) enum Proof {
 impl Facts {
     /// A key was so until this revision. O(log n), or O(n) for one that is newer than all.
     pub(super) fn note(&mut self, pair: &Pair, until: u64) {
-        self.note_key(&pair.key.0, pair.mod_revision, pair.lease, until);
-    }
-
-    /// The same, of a key of our own that we have just written.
-    pub(super) fn note_key(&mut self, key: &[u8], written: u64, lease: LeaseId, until: u64) {
+        let Pair { key: Bytes(key), mod_revision: written, lease, .. } = pair;
         let oldest = self.keys.iter().map(|(key, fact)| (fact.written, key)).min();
         let full = self.keys.len() >= FACTS && !self.keys.contains_key(key);
         if let Some((before, old)) = oldest.filter(|_| full) {
-            if before > written {
+            if before > *written {
                 return;
             }
             let old = old.clone();
             self.keys.remove(&old);
         }
-        self.keys.insert(key.to_vec(), Fact { written, lease, until });
+        self.keys.insert(key.clone(), Fact { written: *written, lease: *lease, until });
     }
 
     /// A key is gone.
@@ -94,7 +91,6 @@ pub(super) fn proof<'a>(facts: impl Iterator<Item = (&'a Fact, Option<&'a Pair>)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::etcd::message::Bytes;
     #[cfg(target_family = "wasm")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 

@@ -184,10 +184,6 @@ impl Etcd {
         let Some(claim) = self.wire.claims.of(id) else {
             return;
         };
-        if let Some((written, lease)) = claim.written {
-            let key = keys::instance(&self.wire.options.prefix, &claim.key);
-            self.wire.streams.facts.note_key(key.as_bytes(), written, lease, written);
-        }
         match work {
             Work::Register(_) => {
                 let ttl = Duration::from_secs(claim.granted);
