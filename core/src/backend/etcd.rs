@@ -1,4 +1,70 @@
-//! The client machine of etcd, through its JSON gateway.
+//! The client machine of etcd, through its JSON gateway: what it registers, a Kratos program finds, and the other way
+//! round.
+//!
+//! Calls and the watch stream fail and recover apart, each with its own back-off and its own endpoint in use.
+//!
+//! # Registrations
+//!
+//! An instance is the key `{prefix}/{service}/{id}` with Kratos's JSON, under a lease of its own. The id of the lease is
+//! drawn by the client, so that a grant may be repeated: the second is refused with code 9, and the lease is renewed
+//! instead. All that is written is written by a transaction that says what it expects of the key. A first registration
+//! takes the key as it was when the lease was granted, whoever had it. Anything later, a retry that may have come through
+//! before, a registration made again after a loss, an update, expects what the client wrote itself, or nothing. So it
+//! takes nothing back, and what arrives late or twice does nothing.
+//!
+//! The holder watches its own key, because the lease of a holder that was superseded is renewed like any other. A
+//! deregistration revokes the lease: the key goes if it is still under it, and what is late finds no lease. Readers of
+//! etcd know no status, so that the key of an instance that is `draining` or `down` is away while its lease stays.
+//!
+//! # Watches
+//!
+//! What is followed is listed at one revision and watched from the next on, all of it and all keys of one's own with one
+//! stream. Whatever etcd says is dated and says how a key is, not how it differs; so a new stream may begin while the one
+//! before is heard. etcd says nothing on a quiet stream: one that was not heard for a while is opened anew, and the answer
+//! that it was created shows that it lives.
+//!
+//! - The answer to a question for progress is not taken for a place in the history: before 3.4.25 and 3.5.8 it overtakes
+//!   what is still to be told.
+//! - A watch whose past was compacted is canceled in a stream that goes on: that watch is listed anew.
+//! - A watch that is not permitted is canceled with success, in the same words as one whose token has worn out.
+//! - The epoch is the id of the cluster. A cluster that was made anew has the same id and counts its revisions from the
+//!   start, so before a stream is opened a few keys are read that prove the history. If it is another one, a
+//!   new epoch begins, and the client takes nothing for gone that is only not listed, until
+//!   [`EtcdOptions::warm_up`] has passed.
+//!
+//! # What etcd keeps of a registry's laws
+//!
+//! It fences: a lease that ended holds no key, and leases, revisions and transactions are those of one history. What it
+//! does not keep, and what holds instead:
+//!
+//! - *A holder knows at its next call that it was superseded.* Here it hears of it from the watch of its key, or at its
+//!   next update: as long as neither gets through, it says that it is registered while its lease is renewed.
+//! - *No generation*: who holds a key is told by the lease.
+//! - *Late by a stated bound*: etcd ends leases when it comes to it, usually within a second; a new leader gives all their
+//!   whole time again.
+//! - *No cause*: nobody says whether a key expired or was removed.
+//! - *(E, r) is never reused* only as far as the loss of a history is noticed: not if in another one the last keys that
+//!   were heard of are written by the same leases at the same revisions.
+//! - Whoever may write the keys may write anything: what is no instance, or is not where it says, is skipped.
+//!
+//! # States and inputs
+//!
+//! What each input does to a client that does one thing: *down*, the way is tried again after a while; *stale*, what the
+//! subscription learns; *told*, what the application does; and what is *sent* at once.
+//!
+//! | input | not ours, or over | a call | a login | a listing | a stream, opening | a stream, open |
+//! |---|---|---|---|---|---|---|
+//! | head: success | – | – | – | – | – | – |
+//! | head: refusal | – | – | – | – | – | – |
+//! | refused: out of service, complete | – | down | down | down | down | stale, down |
+//! | refused: no right, complete | – | up, told | down | told | told, down | stale, told, down |
+//! | not found, complete | – | *grant* | *authenticate* | *txn* | *txn* | stale, *txn* |
+//! | garbage, complete | – | down | down | down | dropped, down | dropped, stale, down |
+//! | a line: created | – | – | – | – | – | – |
+//! | end | – | down | down | down | down | stale, down |
+//! | failure: not sent | – | down | down | down | down | stale, down |
+//! | failure: unknown | – | down | down | down | down | stale, down |
+//! | nothing for a minute | – | dropped, down | dropped, down | dropped, down | dropped, down | dropped, stale, down |
 
 mod ask;
 mod claim;

@@ -103,6 +103,11 @@ impl<T> Calls<T> {
         self.out.pop_front()
     }
 
+    /// The request that was sent last.
+    pub(crate) const fn latest(&self) -> RequestId {
+        RequestId(self.last)
+    }
+
     /// How many are under way.
     pub(crate) fn len(&self) -> usize {
         self.open.len()

@@ -68,21 +68,24 @@ impl Facts {
         self.keys.clear();
     }
 
-    /// What is to be read.
-    pub(super) fn to_prove(&self) -> Vec<(Vec<u8>, Fact)> {
-        self.keys.iter().map(|(key, fact)| (key.clone(), *fact)).collect()
+    /// What is to be read; `told` says up to where all was told of a key.
+    pub(super) fn to_prove(&self, told: impl Fn(&[u8]) -> u64) -> Vec<(Vec<u8>, Fact)> {
+        let until = |key: &[u8], fact: &Fact| Fact { until: fact.until.max(told(key)), ..*fact };
+        self.keys.iter().map(|(key, fact)| (key.clone(), until(key, fact))).collect()
     }
 }
 
-/// What was read, of what was to be proven.
-pub(super) fn proof<'a>(facts: impl Iterator<Item = (&'a Fact, Option<&'a Pair>)>) -> Proof {
+/// What was read at a revision, of what was to be proven.
+pub(super) fn proof<'a>(revision: u64, facts: impl Iterator<Item = (&'a Fact, Option<&'a Pair>)>) -> Proof {
     let mut proof = Proof::Open;
     for (fact, found) in facts {
-        let Some(found) = found else { continue };
-        if found.mod_revision == fact.written && found.lease == fact.lease {
-            proof = Proof::Kept;
-        } else if found.mod_revision <= fact.until {
-            return Proof::Lost;
+        let same = |found: &&Pair| found.mod_revision == fact.written && found.lease == fact.lease;
+        match found {
+            Some(_) if found.filter(same).is_some() => proof = Proof::Kept,
+            Some(found) if found.mod_revision <= fact.until => return Proof::Lost,
+            // It cannot have gone without a revision.
+            None if revision <= fact.until => return Proof::Lost,
+            _ => {}
         }
     }
     proof
@@ -101,7 +104,7 @@ mod tests {
     fn proven(found: &[Option<Pair>]) -> Proof {
         let facts =
             [Fact { written: 5, lease: LeaseId(1), until: 9 }, Fact { written: 6, lease: LeaseId(2), until: 9 }];
-        proof(facts.iter().zip(found.iter().map(Option::as_ref)))
+        proof(20, facts.iter().zip(found.iter().map(Option::as_ref)))
     }
 
     #[test]
@@ -113,6 +116,8 @@ mod tests {
         assert_eq!(proven(&[Some(pair("a", 3, 1)), None]), Proof::Lost);
         assert_eq!(proven(&[None, Some(pair("b", 10, 2))]), Proof::Open);
         assert_eq!(proven(&[None, None]), Proof::Open);
+        let fact = Fact { written: 5, lease: LeaseId(1), until: 9 };
+        assert_eq!(proof(9, [(&fact, None)].into_iter()), Proof::Lost, "nothing has happened since");
     }
 
     #[test]
@@ -122,9 +127,9 @@ mod tests {
             facts.note(&pair(&alloc::format!("{at}"), at, 1), at);
         }
         facts.note(&pair("old", 3, 1), 50);
-        let written: Vec<u64> = facts.to_prove().iter().map(|(_, fact)| fact.written).collect();
+        let written: Vec<u64> = facts.to_prove(|_| 0).iter().map(|(_, fact)| fact.written).collect();
         assert_eq!((written.len(), written.iter().min()), (16, Some(&25)));
         facts.forget(b"40");
-        assert!(!facts.to_prove().iter().any(|(key, _)| key == b"40"));
+        assert!(!facts.to_prove(|_| 0).iter().any(|(key, _)| key == b"40"));
     }
 }

@@ -59,7 +59,16 @@ impl Etcd {
 
     /// Asks for what there is of these, and for what proves the history.
     pub(super) fn list(&mut self, targets: Vec<Target>, now: Instant) {
-        let facts = self.wire.streams.facts.to_prove();
+        let known = self.targets();
+        let told: Vec<_> = known.iter().filter_map(|(target, from)| Some((self.range(target)?, (*from)?))).collect();
+        let within = |key: &[u8], (start, end): &(Vec<u8>, Option<Vec<u8>>)| match end {
+            Some(end) => *start.as_slice() <= *key && *key < *end.as_slice(),
+            None => start.as_slice() == key,
+        };
+        let facts = self.wire.streams.facts.to_prove(|key| {
+            let told = told.iter().filter(|(range, _)| within(key, range)).map(|(_, from)| *from);
+            told.max().unwrap_or(0)
+        });
         let mut ranges: Vec<_> = targets.iter().filter_map(|target| self.range(target)).collect();
         ranges.extend(facts.iter().map(|(key, _)| (key.clone(), None)));
         let body = gateway::read(ranges.iter().map(|(key, end)| (key.as_slice(), end.as_deref())));
@@ -131,8 +140,17 @@ impl Etcd {
         if self.config.faults.has(Fault::EtcdRegressUnseen) {
             self.wire.cluster.heard(&header);
         } else {
-            let read = found[targets.len()..].iter().map(|pairs| pairs.first());
-            self.on_proof(&header, floor, facts::proof(facts.iter().map(|(_, fact)| fact).zip(read)), now);
+            let (listed, read) = found.split_at(targets.len());
+            let read = facts.iter().map(|(_, fact)| fact).zip(read.iter().map(|pairs| pairs.first()));
+            let mut proof = facts::proof(header.revision, read);
+            // Where nothing was, something can be only at another revision.
+            let known = self.targets();
+            let followed = |target: &Target| matches!(target, Target::Followed(_));
+            let at = |it: &Target| followed(it) && known.get(it).copied().flatten() == Some(header.revision);
+            if facts.is_empty() && targets.iter().zip(listed).any(|(target, pairs)| at(target) && !pairs.is_empty()) {
+                proof = Proof::Lost;
+            }
+            self.on_proof(&header, floor, proof, now);
         }
         self.wire.cluster.seen(header.revision);
         self.wire.door.proven();

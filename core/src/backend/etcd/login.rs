@@ -20,8 +20,8 @@ use crate::time::Instant;
 #[derive(Default)]
 pub(super) struct Door {
     token: Option<SmolStr>,
-    /// The login that is under way, or was the last: whatever was sent before it had another token.
-    login: Option<RequestId>,
+    /// The last request that was sent without this token.
+    before: Option<RequestId>,
     knocking: bool,
     /// Whether something has worked with this token.
     proven: bool,
@@ -45,7 +45,7 @@ impl Door {
 
     /// etcd does not take the token of this request. Whether that is no surprise: a good one wears out.
     pub(super) fn shut(&mut self, id: RequestId) -> bool {
-        if self.login.is_some_and(|login| id < login) {
+        if self.before.is_some_and(|before| id <= before) {
             return true;
         }
         self.token = None;
@@ -85,8 +85,8 @@ impl Etcd {
         let way = self.link.way();
         let request = self.post(way, "/auth/authenticate", login);
         let deadline = now.saturating_add(self.config.call_timeout);
-        let call = self.send_aside(Aside::Login, way, request, Some(deadline));
-        (self.wire.door.knocking, self.wire.door.login) = (true, Some(call));
+        self.send_aside(Aside::Login, way, request, Some(deadline));
+        self.wire.door.knocking = true;
     }
 
     /// When it is time to ask for a token.
@@ -100,6 +100,7 @@ impl Etcd {
             Answer::Good => match call.body.finish::<Token>() {
                 Ok(Token { token }) if !token.is_empty() => {
                     self.wire.door.token = Some(token.into());
+                    self.wire.door.before = Some(self.calls.latest());
                     self.on_answer(Channel::Calls, call.way, now);
                 }
                 _ => self.on_fall(Channel::Calls, call.way, Fall::Bad(None), "the login gives no token", now),

@@ -132,6 +132,9 @@ impl Etcd {
     }
 
     fn put(&mut self, chain: Chain<'_>, guard: Guard, (retry, round): (bool, u32), now: Instant) {
+        if !self.is_let_in() {
+            return self.on_unanswered(chain.0, chain.2, false, "a new login is needed", now);
+        }
         let counts = self.config.faults.has(Fault::EtcdCoverFromWrite).then_some(now);
         if let Some(write) = self.write(chain.1, guard, retry, round) {
             self.go_on(chain, write, counts, now);
