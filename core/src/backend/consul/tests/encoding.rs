@@ -4,6 +4,8 @@ use super::super::check;
 use super::super::decode::{health, names};
 use super::super::encode::registration;
 use super::*;
+#[cfg(target_family = "wasm")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
 
 const REGISTERED: &str = include_str!("../recorded/register.json");
 const HEALTH: &str = include_str!("../recorded/health.json");

@@ -3,6 +3,8 @@
 use super::*;
 use crate::client::Loss;
 use crate::instance::{Patch, Status};
+#[cfg(target_family = "wasm")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
 
 #[test]
 fn a_registration_is_done_when_its_check_is_passed() {

@@ -2,6 +2,8 @@
 
 use super::watching::{by_dc, datacenters};
 use super::*;
+#[cfg(target_family = "wasm")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
 
 fn with(index: u64, header: &'static str, value: &str) -> Head {
     let mut head = at(index);

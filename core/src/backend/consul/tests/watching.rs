@@ -1,6 +1,8 @@
 //! What is followed.
 
 use super::*;
+#[cfg(target_family = "wasm")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
 
 fn hand(faults: Faults) -> Hand {
     Hand::with(&["http://a:8500"], ConsulOptions::default(), faults)
