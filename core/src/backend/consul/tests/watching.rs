@@ -111,11 +111,10 @@ pub(super) fn memory_lost(faults: Faults) {
     let query = hand.until_sent().0;
     hand.list(query, 41, &json!([entry_of("web", "a", "node-new")]));
     assert_eq!(hand.ids(id).join(" "), "a b");
-    hand.drain();
+    let query = hand.until_sent().0;
     hand.wait(Duration::from_secs(45));
-    let query = hand.sent.last().unwrap().0;
-    hand.list(query, 41, &json!([entry_of("web", "a", "node-new")]));
-    hand.drain();
+    hand.list(query, 42, &json!([entry_of("web", "a", "node-new")]));
+    hand.until_sent();
     hand.wait(Duration::from_secs(45));
     assert_eq!((hand.ids(id).join(" "), hand.provenance(id)), ("a".into(), Provenance::Live));
 }
