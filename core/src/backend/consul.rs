@@ -29,6 +29,9 @@
 //!   make it be seen, for one ttl. If a registration was not answered, its deregistration is repeated after
 //!   [`call_timeout`](ClientConfig::call_timeout), and is not confirmed before. Without a TTL check this is all there is.
 //! - *Idempotent*: a registration that is sent twice is one, but there is no telling it from another one's.
+//! - *Late updates*: a registration that arrives after a newer one replaces what that says, and no answer tells. So each
+//!   change, and each registration that follows one without an answer, is put again once when twice the
+//!   [`call_timeout`](ClientConfig::call_timeout) has passed.
 //! - *Never early*: the agent keeps the ttl by its own clock. What is taken out may be so late: half a minute after
 //!   `deregister_after` has passed, but it is critical, and so unseen, from when the ttl has.
 //!

@@ -214,6 +214,26 @@ impl Consul {
     fn on_lost(&mut self, query: &Query, call: &Call<What<super::Wire>>, fall: Fall, reason: &str, now: Instant) {
         self.on_fall(Channel::Watch, call.way, fall, reason, now);
         self.fail(query, now, now);
+        if self.watch.is_up() {
+            return;
+        }
+        // Those that wait for their turn are not heard either.
+        let watches = &self.wire.watches;
+        let unheard = |query: &Query| watches.polls.get(query).is_some_and(|poll| !poll.stale);
+        let waiting = watches.queue.iter().map(|(_, query)| query).filter(|query| unheard(query));
+        for query in waiting.cloned().collect::<alloc::vec::Vec<_>>() {
+            self.doubt(&query);
+            self.tell(&query, &[], now);
+        }
+    }
+
+    /// What the query gave is out of date.
+    fn doubt(&mut self, query: &Query) {
+        let current = self.wire.watches.epoch;
+        if let Some(poll) = self.wire.watches.polls.get_mut(query) {
+            (poll.resuming, poll.tried) = (true, Some(current));
+        }
+        self.set_stale(query, true);
     }
 
     /// This query has failed, and others need not: it is asked again after a while.
@@ -234,11 +254,7 @@ impl Consul {
 
     /// What the query gave is out of date, and it is asked again at this time, or later.
     fn fail(&mut self, query: &Query, at: Instant, now: Instant) {
-        let current = self.wire.watches.epoch;
-        if let Some(poll) = self.wire.watches.polls.get_mut(query) {
-            (poll.resuming, poll.tried) = (true, Some(current));
-        }
-        self.set_stale(query, true);
+        self.doubt(query);
         self.requeue(query, at, now);
         self.tell(query, &[], now);
     }

@@ -294,7 +294,9 @@ impl Consul {
         } else if shown == Some(watches.epoch) && stale.is_none() {
             self.subscriptions.live(&mut following, warming, now);
         }
-        if let Some(since) = stale {
+        // During a warm-up, that some of it is not confirmed says more than that some of it is out of date.
+        let unconfirmed = told && self.wire.watches.settles.is_some();
+        if let Some(since) = stale.filter(|_| !unconfirmed) {
             self.subscriptions.stale(&mut following, since);
         }
         if let Some(view) = self.wire.watches.views.get_mut(&id) {
