@@ -56,15 +56,15 @@
 //! |---|---|---|---|---|---|---|
 //! | head: success | – | – | – | – | – | – |
 //! | head: refusal | – | – | – | – | – | – |
-//! | refused: out of service, complete | – | down | down | down | down | stale, down |
-//! | refused: no right, complete | – | up, told | down | told | told, down | stale, told, down |
-//! | not found, complete | – | *grant* | *authenticate* | *txn* | *txn* | stale, *txn* |
-//! | garbage, complete | – | down | down | down | dropped, down | dropped, stale, down |
+//! | refused: out of service, complete | – | down | down | down | stale, down | stale, down |
+//! | refused: no right, complete | – | up, told | down | told | stale, told, down | stale, told, down |
+//! | not found, complete | – | *grant* | *authenticate* | *txn* | stale, *txn* | stale, *txn* |
+//! | garbage, complete | – | down | down | down | dropped, stale, down | dropped, stale, down |
 //! | a line: created | – | – | – | – | – | – |
-//! | end | – | down | down | down | down | stale, down |
-//! | failure: not sent | – | down | down | down | down | stale, down |
-//! | failure: unknown | – | down | down | down | down | stale, down |
-//! | nothing for a minute | – | dropped, down | dropped, down | dropped, down | dropped, down | dropped, stale, down |
+//! | end | – | down | down | down | stale, down | stale, down |
+//! | failure: not sent | – | down | down | down | stale, down | stale, down |
+//! | failure: unknown | – | down | down | down | stale, down | stale, down |
+//! | nothing for a minute | – | dropped, down | dropped, down | dropped, down | dropped, stale, down | dropped, stale, down |
 
 mod ask;
 mod claim;

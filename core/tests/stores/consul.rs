@@ -5,6 +5,9 @@
 //! what is critical for long enough is reaped, every half minute; queries wait for an index, and up to a sixteenth longer
 //! than asked; every change of a check raises the index; errors are plain text.
 
+mod address;
+mod agent;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -15,6 +18,7 @@ use serde_json::{Value, json};
 
 use super::kind::{Kind, Laws};
 use super::store::{Act, ExchangeId, Part, Place, Reply, Store};
+use address::{Address, span};
 
 /// Checks are looked through for what is to be reaped this often.
 const REAP: Duration = Duration::from_secs(30);
@@ -183,145 +187,6 @@ impl ConsulStore {
             }
         }
     }
-
-    fn register(&mut self, host: &str, namespace: &str, body: Value, replace: bool, now: Instant) -> (u16, String) {
-        let text = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or("").to_owned();
-        let (name, id) = (text("Name"), text("ID"));
-        if name.is_empty() {
-            return (400, "Missing service name".into());
-        }
-        if matches!(text("Address").as_str(), "0.0.0.0" | "::" | "[::]") {
-            return (400, "Invalid service address".into());
-        }
-        let plain = |key: &String| key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
-        if let Some(key) = body.get("Meta").and_then(Value::as_object).and_then(|it| it.keys().find(|key| !plain(key)))
-        {
-            return (
-                400,
-                format!(
-                    "Invalid Service Meta: Couldn't load metadata pair ('{key}', …): Key contains invalid characters"
-                ),
-            );
-        }
-        let id = if id.is_empty() { name.clone() } else { id };
-        let key = (namespace.to_owned(), id.clone());
-        let before = self.agent(host).services.remove(&key);
-        let old = before.as_ref().map(|it| it.checks.clone()).unwrap_or_default();
-        let mut checks = if replace { BTreeMap::new() } else { old.clone() };
-        let defined = body.get("Checks").and_then(Value::as_array).cloned().unwrap_or_default();
-        let many = defined.len() > 1;
-        for (at, check) in defined.iter().enumerate() {
-            let field = |name: &str| check.get(name).and_then(Value::as_str);
-            let auto = if many { format!("service:{id}:{}", at + 1) } else { format!("service:{id}") };
-            let check_id = field("CheckID").map_or(auto, str::to_owned);
-            let ttl = field("TTL").and_then(span);
-            let passing = old.get(&check_id).map_or_else(|| field("Status") == Some("passing"), |old| old.passing);
-            let since = old.get(&check_id).filter(|old| !old.passing).map_or(now, |old| old.critical_since);
-            let due = ttl.or_else(|| (!passing).then_some(Duration::from_secs(5))).map(|span| now.saturating_add(span));
-            let reap_after = field("DeregisterCriticalServiceAfter").and_then(span);
-            checks.insert(check_id, Check { passing, ttl, due, critical_since: since, reap_after });
-        }
-        if let Some(before) = before.as_ref().filter(|before| before.name != name) {
-            self.touch(namespace, &before.name);
-        }
-        let same = before.as_ref().is_some_and(|it| it.body.get("Meta") == body.get("Meta") && it.body == body);
-        self.puts += 1;
-        let (index, put) = (self.touch(namespace, &name), self.puts);
-        let created = before.as_ref().map_or(index, |it| it.created);
-        let modified = before.filter(|_| same).map_or(index, |it| it.modified);
-        self.agent(host).services.insert(key, Service { body, name, checks, created, modified, put });
-        (200, String::new())
-    }
-
-    fn deregister(&mut self, host: &str, namespace: &str, id: &str) -> bool {
-        let gone = self.agent(host).services.remove(&(namespace.to_owned(), id.to_owned()));
-        if let Some(gone) = &gone {
-            self.touch(namespace, &gone.name);
-        }
-        gone.is_some()
-    }
-
-    /// Sets a check, and says whether it is there.
-    fn set_check(&mut self, host: &str, namespace: &str, check_id: &str, passing: bool, now: Instant) -> bool {
-        let services = &mut self.agent(host).services;
-        let mut changed = None;
-        let mut found = false;
-        for ((ns, _), service) in services.iter_mut() {
-            let Some(check) = service.checks.get_mut(check_id).filter(|_| ns == namespace) else { continue };
-            found = true;
-            if check.passing != passing {
-                check.passing = passing;
-                check.critical_since = now;
-                changed = Some(service.name.clone());
-            }
-            check.due = check.ttl.map(|ttl| now.saturating_add(ttl));
-        }
-        if let Some(name) = changed {
-            self.touch(namespace, &name);
-        }
-        found
-    }
-
-    fn maintain(&mut self, host: &str, namespace: &str, id: &str, enable: bool, now: Instant) -> bool {
-        let key = (namespace.to_owned(), id.to_owned());
-        let Some(service) = self.agent(host).services.get_mut(&key) else { return false };
-        let check_id = format!("_service_maintenance:{id}");
-        let check = Check { passing: false, ttl: None, due: None, critical_since: now, reap_after: None };
-        let had = service.checks.contains_key(&check_id);
-        if enable {
-            service.checks.insert(check_id, check);
-        } else {
-            service.checks.remove(&check_id);
-        }
-        let name = service.name.clone();
-        if had != enable {
-            self.touch(namespace, &name);
-        }
-        true
-    }
-
-    fn call(&mut self, host: &str, at: &Address, method: Method, body: &[u8], now: Instant) -> (u16, String) {
-        let ns = at.get("ns").unwrap_or("default").to_owned();
-        let path: Vec<&str> = at.path.iter().map(String::as_str).collect();
-        match (method, path.as_slice()) {
-            (Method::Put, ["v1", "agent", "service", "register"]) => match serde_json::from_slice(body) {
-                Ok(body) => self.register(host, &ns, body, at.get("replace-existing-checks") == Some("true"), now),
-                Err(error) => (400, format!("Request decode failed: {error}")),
-            },
-            (Method::Put, ["v1", "agent", "service", "deregister", id]) => {
-                if self.deregister(host, &ns, id) {
-                    (200, String::new())
-                } else {
-                    unknown("service", id)
-                }
-            }
-            (Method::Put, ["v1", "agent", "service", "maintenance", id]) => {
-                let enable = at.get("enable") == Some("true");
-                if self.maintain(host, &ns, id, enable, now) { (200, String::new()) } else { unknown("service", id) }
-            }
-            (Method::Put, ["v1", "agent", "check", "update", id]) => {
-                let update: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
-                match update.get("Status").and_then(Value::as_str) {
-                    Some(status @ ("passing" | "critical")) => {
-                        let found = self.set_check(host, &ns, id, status == "passing", now);
-                        if found { (200, String::new()) } else { unknown("check", id) }
-                    }
-                    status => (400, format!("Invalid check status: '{}'", status.unwrap_or(""))),
-                }
-            }
-            (Method::Get, ["v1", "agent", "service", id]) => {
-                match self.agent(host).services.get(&(ns, (*id).to_owned())) {
-                    Some(service) => (200, json!({ "ID": id, "Service": service.name }).to_string()),
-                    None => (404, format!("unknown service ID: {id}")),
-                }
-            }
-            _ => (404, "page not found".into()),
-        }
-    }
-}
-
-fn unknown(what: &str, id: &str) -> (u16, String) {
-    (404, format!("Unknown {what} ID \"{id}\". Ensure that the {what} ID is passed, not the {what} name."))
 }
 
 impl Store for ConsulStore {
@@ -506,46 +371,6 @@ fn decode(service: &Service) -> Option<ServiceInstance> {
     Some(instance)
 }
 
-fn span(text: &str) -> Option<Duration> {
-    match text.strip_suffix("ms") {
-        Some(millis) => millis.parse().ok().map(Duration::from_millis),
-        None => text.strip_suffix('s')?.parse().ok().map(Duration::from_secs),
-    }
-}
-
-/// A path and a query, decoded.
-struct Address {
-    path: Vec<String>,
-    query: Vec<(String, String)>,
-}
-
-impl Address {
-    fn read(url: &str) -> Option<(String, Self)> {
-        let (host, rest) = url.split_once("://")?.1.split_once('/')?;
-        let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let path = path.split('/').map(decoded).collect::<Option<_>>()?;
-        let pairs = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            Some((decoded(key)?, decoded(value)?))
-        });
-        Some((host.to_owned(), Self { path, query: pairs.collect::<Option<_>>()? }))
-    }
-
-    fn get(&self, key: &str) -> Option<&str> {
-        self.query.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
-    }
-}
-
-fn decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::new();
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        let digit = |byte: Option<u8>| char::from(byte?).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-        bytes.push(if byte == b'%' { digit(rest.next())? * 16 + digit(rest.next())? } else { byte });
-    }
-    String::from_utf8(bytes).ok()
-}
-
 /// One agent with several addresses: two agents may have two services of one id, for which the world has no word.
 pub const CONSUL: Kind = Kind {
     name: "consul",
@@ -568,6 +393,7 @@ pub const CONSUL: Kind = Kind {
         warm_up: Duration::from_secs(90),
         polls: 8,
         renewals: 1,
+        lists: true,
         blank_is_yes: true,
         // A renewal that is as late as the registration that was given up.
         zombie: Duration::from_secs(62),

@@ -70,6 +70,8 @@ pub struct Laws {
     pub polls: u64,
     /// The most requests that keep one registration for a third of its ttl.
     pub renewals: u64,
+    /// Whoever is told of a change is told all there is of its service.
+    pub lists: bool,
     /// An empty body is a yes: a proxy that says it without the store cannot be told apart.
     pub blank_is_yes: bool,
     /// How long something given up may come back, if its requests were late (R13).
@@ -128,6 +130,7 @@ pub const NATIVE: Kind = Kind {
         warm_up: Duration::from_secs(90),
         polls: 1,
         renewals: 1,
+        lists: false,
         blank_is_yes: false,
         zombie: Duration::from_secs(62),
     },

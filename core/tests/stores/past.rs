@@ -67,6 +67,8 @@ pub struct Past {
     /// How often each key was asked for by a program.
     pub explicit: BTreeMap<Key, u64>,
     takeovers: BTreeMap<(u32, Key), u64>,
+    /// In which life of the store a process got a key, since its program asked for it last.
+    pub got: BTreeMap<(Process, Key), u32>,
     /// Taken out, and confirmed.
     pub finished: BTreeSet<(usize, u32, Key)>,
     /// Whose id another took.
@@ -218,8 +220,9 @@ impl World {
                 self.say(|| format!("c{}.{} has {}", of.0, of.1, Self::show_key(key)));
                 self.past.owners.insert(key.clone(), of);
                 if was_there && let Some(loser) = before.filter(|before| *before != of) {
-                    self.on_takeover(key, loser);
+                    self.on_takeover(key, loser, of);
                 }
+                self.past.got.insert((of, key.clone()), self.past.life);
                 // Whoever wants it too learns that another has it.
                 for client in &self.clients {
                     let process = (client.at, client.life);
@@ -230,11 +233,15 @@ impl World {
                 let client = &self.clients[of.0];
                 let gone = client.life != of.1 || client.machine.is_none();
                 let finished = self.past.finished.contains(&(of.0, of.1, key.clone()));
+                // Without fencing, what a live client wants is kept by that one, whoever put it last.
+                let kept = !self.kind.laws.fences && self.is_wanted(key);
                 if finished || gone {
                     self.demand("C8", late || gone, || {
                         format!("{} of c{} was taken out, confirmed, and is back", Self::show_key(key), of.0)
                     });
-                    self.past.zombies.insert(key.clone(), (of, now));
+                    if !kept {
+                        self.past.zombies.insert(key.clone(), (of, now));
+                    }
                 }
             }
             Cause::Act => {
@@ -251,8 +258,14 @@ impl World {
         }
     }
 
-    /// R7: an id changes hands only if a program asks for it.
-    fn on_takeover(&mut self, key: &Key, loser: Process) {
+    /// Whether a client that lives wants a key registered.
+    fn is_wanted(&self, key: &Key) -> bool {
+        let mut living = self.clients.iter().filter(|client| client.machine.is_some());
+        living.any(|client| client.wants.iter().any(|want| want.active && want.key == *key))
+    }
+
+    /// R7: an id changes hands only if a program asks for it, once for each time that it does.
+    fn on_takeover(&mut self, key: &Key, loser: Process, winner: Process) {
         self.mark("a holder was superseded");
         let now = self.now;
         if self.links[loser.0].iter().any(|link| link.trouble > now) {
@@ -263,6 +276,10 @@ impl World {
         let (count, asked) = (*count, self.past.explicit.get(key).copied().unwrap_or(0));
         self.demand("R7", count <= asked || !self.kind.laws.fences, || {
             format!("{} changed hands {count} times, but was asked for {asked} times", Self::show_key(key))
+        });
+        let again = self.past.got.get(&(winner, key.clone())) == Some(&self.past.life);
+        self.demand("R7", !again || !self.kind.laws.fences, || {
+            format!("c{}.{} had {}, and takes it back unasked from c{loser:?}", winner.0, winner.1, Self::show_key(key))
         });
     }
 
@@ -277,7 +294,13 @@ impl World {
                     format!("c{}.{} took out {}, which is c{other:?}'s", of.0, of.1, Self::show_key(key))
                 });
             }
-            Cause::Act => drop(self.past.meddled.insert(key.clone(), self.now)),
+            Cause::Act => {
+                self.past.meddled.insert(key.clone(), self.now);
+                // Whoever was thrown out may come back, and find another there.
+                if let Some(owner) = owner {
+                    self.past.got.remove(&(owner, key.clone()));
+                }
+            }
             Cause::Read => {}
             Cause::Time => {
                 self.say(|| format!("{} of {owner:?} ends by itself", Self::show_key(key)));

@@ -56,8 +56,8 @@ pub struct Follow {
     pub pace: u64,
 }
 
-/// The names of services; one is the beginning of another.
-pub const SERVICES: [&str; 4] = ["web", "web-2", "api", "j\u{00f6}b s"];
+/// The names of services; one is the beginning of others, and with a slash even of what a path to it is.
+pub const SERVICES: [&str; 4] = ["web", "web-2", "api", "web/j\u{00f6}b s"];
 
 /// Prefixes that are followed, numbered after the services.
 pub const PREFIXES: [&str; 3] = ["", "web", "none"];

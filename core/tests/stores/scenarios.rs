@@ -17,7 +17,7 @@ const MILLI: u64 = 1_000;
 const BACK: u64 = 45 * SECOND;
 
 /// A client that registers `web/cN-M` for each ttl, and follows these.
-fn client(at: usize, ttls: &[u64], follows: &[usize]) -> ClientPlan {
+pub fn client(at: usize, ttls: &[u64], follows: &[usize]) -> ClientPlan {
     let hold =
         |(nth, ttl): (usize, &u64)| Hold { service: 0, id: format!("c{at}-{nth}"), ttl: Duration::from_secs(*ttl) };
     ClientPlan {
@@ -39,11 +39,11 @@ fn holder(at: usize) -> ClientPlan {
 }
 
 /// A client that follows one service.
-fn watcher(at: usize) -> ClientPlan {
+pub fn watcher(at: usize) -> ClientPlan {
     client(at, &[], &[0])
 }
 
-fn stage(kind: &'static Kind, clients: Vec<ClientPlan>) -> World {
+pub fn stage(kind: &'static Kind, clients: Vec<ClientPlan>) -> World {
     let plan = Plan { seed: 7, drift: 0, endpoints: 1, clients, acts: vec![], calm: u64::MAX };
     let mut world = World::new(kind, plan, periplus_core::fault::Faults::default(), true);
     world.pass(0);
@@ -51,7 +51,7 @@ fn stage(kind: &'static Kind, clients: Vec<ClientPlan>) -> World {
 }
 
 /// What a test asks of a world.
-trait Asks {
+pub trait Asks {
     fn state(&self, client: usize, nth: usize) -> RegistrationState;
     fn shown(&self, client: usize) -> Vec<String>;
     fn provenance(&self, client: usize) -> Provenance;
@@ -80,7 +80,7 @@ impl Asks for World {
     }
 
     /// Waits for something, and says how long that took.
-    fn until(&mut self, span: u64, what: &str, holds: impl Fn(&World) -> bool) -> u64 {
+    fn until(&mut self, span: u64, what: &str, holds: impl Fn(&Self) -> bool) -> u64 {
         let began = self.now;
         while !holds(self) {
             let trace = || self.trace()[self.trace().len().saturating_sub(60)..].join("\n");
@@ -101,7 +101,7 @@ fn registered(world: &World) -> bool {
     world.state(0, 0) == RegistrationState::Registered && world.is_there("c0-0")
 }
 
-fn each(scenario: impl Fn(&'static Kind)) {
+pub fn each(scenario: impl Fn(&'static Kind)) {
     for kind in KINDS {
         scenario(kind);
     }
@@ -185,7 +185,9 @@ fn s05_registered_twice_it_is_registered_once() {
         let before = world.tally.requests;
         world.pass(60 * SECOND);
         let renewals = world.tally.requests - before;
-        assert!(renewals <= 60 / 5 + 2, "{}: {renewals} renewals in a minute", kind.name);
+        // Some look after the way on which they would be told of a rival, too.
+        let most = 60 / 5 + 2 + kind.laws.polls;
+        assert!(renewals <= most, "{}: {renewals} renewals in a minute", kind.name);
         assert_eq!(world.past.present.len(), 1);
         world.fine();
     });
@@ -232,13 +234,13 @@ fn s08_errors_garbage_and_silence_keep_the_set_and_mark_it_stale() {
         for condition in bad {
             let mut world = stage(kind, vec![holder(0), watcher(1)]);
             world.until(10 * SECOND, "followed", |world| world.shown(1) == ["c0-0"]);
-            world.afflict(1, 0, condition, 200 * SECOND);
+            world.afflict(1, 0, condition, 260 * SECOND);
             let open = world.under_way(1);
             open.into_iter().for_each(|number| world.break_off(number, "connection reset"));
-            world.until(90 * SECOND, "stale", |world| matches!(world.provenance(1), Provenance::Stale { .. }));
+            world.until(150 * SECOND, "stale", |world| matches!(world.provenance(1), Provenance::Stale { .. }));
             world.pass(60 * SECOND);
             assert_eq!(world.shown(1), ["c0-0"], "{}: {condition:?}", kind.name);
-            world.until(100 * SECOND + 2 * BACK, "live", |world| world.provenance(1) == Provenance::Live);
+            world.until(260 * SECOND + 2 * BACK, "live", |world| world.provenance(1) == Provenance::Live);
             assert_eq!(world.shown(1), ["c0-0"], "{}: {condition:?}", kind.name);
             world.fine();
         }

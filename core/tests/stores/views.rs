@@ -26,6 +26,9 @@ pub struct Sub {
     /// When it was first looked at, and when it last began to hold what is not confirmed.
     since: Option<u64>,
     came: Option<u64>,
+    /// How often its holder was told something, and of how many changes.
+    pub updates: u64,
+    pub changes: u64,
     /// The store was heard in this life.
     told: bool,
     /// By service: the step of the past that is held.
@@ -45,6 +48,8 @@ impl Sub {
             cursor: None,
             since: None,
             came: None,
+            updates: 0,
+            changes: 0,
             told: false,
             floors: BTreeMap::new(),
         }
@@ -151,6 +156,8 @@ impl World {
     fn on_update(&mut self, at: usize, sub: &mut Sub, update: &Update) {
         let before = sub.copy.clone();
         let id = sub.id;
+        sub.updates += 1;
+        sub.changes += update.changes.len() as u64;
         let mut last: Option<Spot> = None;
         for change in &update.changes {
             let Some(instance) = change.after().or_else(|| change.before()) else { continue };

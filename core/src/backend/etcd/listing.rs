@@ -81,6 +81,7 @@ impl Etcd {
 
     pub(super) fn on_listing_over(&mut self, way: Way, fall: Fall, reason: &str, now: Instant) {
         self.wire.streams.listing = None;
+        self.on_unheard();
         self.on_fall(Channel::Watch, way, fall, reason, now);
     }
 
@@ -104,12 +105,14 @@ impl Etcd {
                 self.on_fall(Channel::Watch, call.way, Fall::Bad(None), "there is no gateway of etcd", now);
             }
             Answer::Nonsense(reason, hint) => {
+                self.on_unheard();
                 self.on_fall(Channel::Watch, call.way, Fall::Bad(hint), &reason, now);
             }
         }
     }
 
     fn on_bad_listing(&mut self, way: Way, error: &BodyError, now: Instant) {
+        self.on_unheard();
         self.on_fall(Channel::Watch, way, Fall::Bad(None), &error.to_string(), now);
     }
 
@@ -125,7 +128,10 @@ impl Etcd {
         match <[Target; 1]>::try_from(listing.targets) {
             Ok([target]) if refusal.code == DENIED || refusal.wants_login() => self.put_aside(target, refusal, now),
             Err(several) if refusal.code == DENIED => self.wire.streams.alone.extend(several),
-            _ => self.on_fall(Channel::Watch, way, Fall::Bad(hint), &refusal.message, now),
+            _ => {
+                self.on_unheard();
+                self.on_fall(Channel::Watch, way, Fall::Bad(hint), &refusal.message, now);
+            }
         }
     }
 
@@ -214,6 +220,7 @@ impl Etcd {
         }
         let listed = listed.into_values().map(|instance| (instance, None)).collect();
         let mut following = Following::new(alloc::vec![selector.clone()]);
+        let target = Target::Followed(selector.clone());
         let delivery = Delivery {
             cursor: Some(self.wire.cluster.cursor(revision)),
             snapshots: alloc::vec![(selector, listed)],
@@ -224,6 +231,8 @@ impl Etcd {
             // A former life of the client has seen more of it: that history is gone.
             self.on_history_lost(header, now);
             self.on_fall(Channel::Watch, way, Fall::Bad(None), &error.to_string(), now);
+        } else {
+            self.wire.streams.listed.push((target, following, now));
         }
     }
 

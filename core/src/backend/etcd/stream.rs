@@ -41,6 +41,8 @@ pub(super) struct Streams {
     /// Sent, and nothing heard of it yet.
     opening: Option<Stream>,
     pub(super) listing: Option<Listing>,
+    /// What was listed, and when, until a stream follows it.
+    pub(super) listed: Vec<(Target, Following, Instant)>,
     /// When it is time to see to it that everything is heard.
     due: Option<Instant>,
     /// Those that are to be listed although it is known where they are.
@@ -364,6 +366,7 @@ impl Etcd {
             self.wire.streams.due_at(now);
             return false;
         }
+        self.wire.streams.listed.clear();
         let old = mem::replace(&mut self.wire.streams.open, self.wire.streams.opening.take());
         if let Some(old) = old {
             self.calls.cancel(old.call);
@@ -546,6 +549,7 @@ impl Etcd {
         if let Some(opening) = self.wire.streams.opening.take() {
             self.calls.cancel(opening.call);
         }
+        self.on_unheard();
         self.wire.streams.refresh = None;
         self.wire.streams.facts.clear();
         self.wire.streams.due_at(now);
@@ -583,10 +587,23 @@ impl Etcd {
         }
     }
 
+    /// What was listed is not heard of any more, unless the stream before follows it.
+    pub(super) fn on_unheard(&mut self) {
+        for (target, mut following, heard) in mem::take(&mut self.wire.streams.listed) {
+            let open = self.wire.streams.open.as_ref();
+            let mut watches = open.into_iter().flat_map(|open| &open.watches);
+            if !watches.any(|watch| watch.target == target && !watch.over) {
+                self.subscriptions.stale(&mut following, heard);
+            }
+        }
+    }
+
     /// A stream is heard no more. Whether it was one of ours.
     fn on_stream_lost(&mut self, id: RequestId, now: Instant) -> bool {
         let streams = &mut self.wire.streams;
-        if streams.opening.take_if(|opening| opening.call == id).is_none() {
+        if streams.opening.take_if(|opening| opening.call == id).is_some() {
+            self.on_unheard();
+        } else {
             let Some(mut open) = streams.open.take_if(|open| open.call == id) else {
                 return false;
             };

@@ -170,6 +170,17 @@ fn a_stream_goes_on_where_it_was() {
     assert_eq!((hand.shown(id), hand.provenance(id)), (alloc::vec!["b".into()], Provenance::Live));
 }
 
+#[test]
+fn what_was_listed_is_stale_if_the_stream_that_is_to_follow_is_not_answered() {
+    let mut hand = Hand::new();
+    let id = hand.etcd.watch(&web(), hand.now).unwrap();
+    hand.listed(7, &[&[pair("a", 2, 99)]]);
+    assert_eq!(hand.provenance(id), Provenance::Live);
+    let stream = hand.ask("/watch").id;
+    hand.fail(stream);
+    assert!(matches!(hand.provenance(id), Provenance::Stale { .. }));
+}
+
 /// What comes of a history that is lost: it is told at the first word of a stream, or by a listing.
 fn forgotten(tell: fn(&mut Hand)) -> (Hand, SubscriptionId) {
     let mut hand = Hand::new();
@@ -210,7 +221,7 @@ fn a_history_that_is_lost_loses_nobody_who_is_alive() {
         let listing = hand.ask("/kv/txn");
         let ranges = listing.body[0]["success"].as_array().unwrap().len();
         let lists: Vec<Value> = (0..ranges).map(|at| json!({ "response_range": if at == 0 { json!({ "kvs": [pair("b", 9, 97)] }) } else { json!({}) } })).collect();
-        let header = json!({ "cluster_id": "78", "member_id": "5", "revision": "51", "raft_term": "9" });
+        let header = header(51);
         hand.answer(listing.id, 200, &json!({ "header": header, "responses": lists }));
         hand.watched(51);
         assert_eq!(
