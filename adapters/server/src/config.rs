@@ -372,11 +372,17 @@ impl Config {
         );
         ensure!((1..=100).contains(&self.alarm.share), "alarm.share: must be a percentage from 1 to 100");
         if !self.upstream.is_empty() {
-            // What it says beside the scheme is read when it is called; an address may hold secrets, and is not shown.
-            let url: Result<RegistryUrl, _> = self.upstream.parse();
+            // What else it says is read when it is called.
+            let url: Option<RegistryUrl> = self.upstream.parse().ok();
+            let url = url.filter(|url| matches!(url.scheme.as_str(), "consul" | "etcd"));
             ensure!(
-                url.is_ok_and(|url| matches!(url.scheme.as_str(), "consul" | "etcd")),
+                url.is_some(),
                 "upstream: name an etcd or a Consul: write it as in etcd://HOST:2379 or consul://HOST:8500"
+            );
+            // A configuration is printed, and flags are seen by everyone on the machine.
+            ensure!(
+                url.is_some_and(|url| url.value("token").is_none() && url.value("password").is_none()),
+                "upstream: write no secret into the address: use token_env, token_file, password_env or password_file"
             );
         }
         let limits = &self.limits;

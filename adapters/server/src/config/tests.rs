@@ -121,3 +121,14 @@ fn the_registry_gets_what_concerns_it() {
     assert_eq!((config.limits.instances, config.ttl.max.as_secs()), (7, 7200));
     assert_eq!(config.collision, periplus_core::config::Collision::Refuse);
 }
+
+#[test]
+fn an_upstream_is_a_store_and_its_address_holds_no_secret() {
+    for address in ["etcd://a:2379,b?password_env=P&user=u", "consul://a?token_file=/t"] {
+        assert_eq!(load("", &["--upstream", address]).unwrap().upstream, address);
+    }
+    for address in ["periplus://a:7171", "a:2379", "etcd://a?user=u&password=secret", "consul://a?token=secret"] {
+        let error = error("", &["--upstream", address]);
+        assert!(error.starts_with("upstream: ") && !error.contains("=secret"), "{error}");
+    }
+}
