@@ -80,7 +80,7 @@ impl Asks for World {
     }
 
     /// Waits for something, and says how long that took.
-    fn until(&mut self, span: u64, what: &str, holds: impl Fn(&World) -> bool) -> u64 {
+    fn until(&mut self, span: u64, what: &str, holds: impl Fn(&Self) -> bool) -> u64 {
         let began = self.now;
         while !holds(self) {
             let trace = || self.trace()[self.trace().len().saturating_sub(60)..].join("\n");
