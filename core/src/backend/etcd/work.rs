@@ -55,6 +55,7 @@ impl Etcd {
                 if !self.on_token_refused(id) {
                     self.on_fall(Channel::Calls, call.way, Fall::Bad(hint), &refusal.message, now);
                 }
+                self.took_no_effect(work, step);
                 self.on_unanswered(work, id, false, &refusal.message, now);
                 self.knock(now);
             }
@@ -66,6 +67,7 @@ impl Etcd {
                 if !self.wire.paths.missed(call.way.origin) {
                     self.on_fall(Channel::Calls, call.way, Fall::Bad(None), "there is no gateway of etcd", now);
                 }
+                self.took_no_effect(work, step);
                 self.on_unanswered(work, id, false, "there is no gateway of etcd", now);
             }
             Answer::Nonsense(reason, hint) => {
@@ -257,12 +259,7 @@ impl Etcd {
     ) {
         let wants_login = refusal.wants_login();
         let Refusal { code, message } = refusal;
-        if let (Work::Register(id) | Work::Update(id), Step::Write { retry, .. }) = (work, step)
-            && let Some(claim) = self.wire.claims.of_mut(*id)
-        {
-            // This one took no effect; one before may have.
-            claim.doubt = *retry;
-        }
+        self.took_no_effect(work, step);
         match (work, step) {
             (Work::Renew(_), _) => self.on_unanswered(work, from, true, &message, now),
             (Work::Deregister(id), Step::Revoke(at)) if code == NOT_FOUND => {
@@ -293,6 +290,15 @@ impl Etcd {
                 self.watch_key(*id, now);
                 self.on_news(*id, now);
             }
+        }
+    }
+
+    /// A request was refused. One before it may have taken effect all the same.
+    fn took_no_effect(&mut self, work: &Work, step: &Step) {
+        if let (Work::Register(id) | Work::Update(id), Step::Write { retry, .. }) = (work, step)
+            && let Some(claim) = self.wire.claims.of_mut(*id)
+        {
+            claim.doubt = *retry;
         }
     }
 

@@ -117,6 +117,19 @@ fn a_retry_takes_nothing_that_was_taken_since_and_finds_what_was_written() {
 }
 
 #[test]
+fn a_write_that_was_refused_leaves_no_doubt() {
+    let mut hand = Hand::new();
+    let id = hand.etcd.register(&registration("a"), hand.now).unwrap();
+    hand.grant(7);
+    let write = hand.ask("/kv/txn");
+    hand.answer(write.id, 403, &json!({ "code": 7, "message": "etcdserver: permission denied" }));
+    hand.grant(9);
+    // Whoever has it by now is taken for one who had it when it was decided.
+    assert_eq!(hand.written(10).body[0]["compare"][0]["mod_revision"], "10");
+    assert_eq!(hand.state(id), RegistrationState::Registered);
+}
+
+#[test]
 fn who_was_lost_registers_again_under_another_lease_and_takes_nothing_back() {
     for taken in [false, true] {
         let mut hand = Hand::new();
