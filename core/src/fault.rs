@@ -144,6 +144,7 @@ faults! {
     ConsulUnknownIgnored,
     /// What a Consul without its memory does not list is taken for gone.
     ConsulLossBelieved,
+    // Of clients of etcd.
     /// etcd: a registration that is made again takes the key from whoever has it.
     EtcdTakesBack,
     /// etcd: a holder does not watch its own key.

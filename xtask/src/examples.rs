@@ -1,4 +1,5 @@
-//! The examples of each native runtime, played against a real registry that is killed and comes back.
+//! The examples of each native runtime, played against real registries that are killed and come back: only the address
+//! differs.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
@@ -7,36 +8,72 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::failure::{Failure, Result};
-use crate::registry::Registry;
+use crate::registry::{Foreign, Played, Registry};
 use crate::service::Service;
-use crate::shell;
+use crate::{servers, shell};
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The pairs of examples, and what builds them.
-const PAIRS: [(&str, &str, &str); 3] = [
-    ("provider", "consumer", "build --package periplus-tokio --examples"),
-    ("provider", "consumer", "build --package periplus-async-std --examples"),
-    ("provider_smol", "consumer_smol", "build --package periplus-async-std --examples --features smol"),
+/// The pairs of examples, what builds them, and with which registries they are played.
+const PAIRS: [(&str, &str, &str, &[Kind]); 3] = [
+    ("provider", "consumer", "build --package periplus-tokio --examples", &[Kind::Own, Kind::Etcd, Kind::Consul]),
+    ("provider", "consumer", "build --package periplus-async-std --examples", &[Kind::Own]),
+    ("provider_smol", "consumer_smol", "build --package periplus-async-std --examples --features smol", &[Kind::Own]),
 ];
+
+/// What a registry is.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Own,
+    Etcd,
+    Consul,
+}
 
 /// Builds and plays every pair.
 pub(crate) fn run() -> Result {
+    let servers = servers::ensure()?;
     shell::run(shell::cargo("build --package periplus-server --bin periplus"))?;
-    for (provider, consumer, build) in PAIRS {
+    for (provider, consumer, build, kinds) in PAIRS {
         shell::run(shell::cargo(build))?;
-        play(provider, consumer)?;
-        println!("{provider} and {consumer} have found each other, before and after the registry was killed");
+        if kinds.len() > 1 {
+            alone()?;
+        }
+        for kind in kinds {
+            let binary = |variable| servers.iter().find(|(name, _)| *name == variable).map(|(_, path)| path);
+            let mut registry: Box<dyn Played> = match kind {
+                Kind::Own => Box::new(Registry::start(&["--warm-up", "3s", "--ttl-default", "3s", "--log", "warn"])?),
+                Kind::Etcd => match binary("ETCD_CURRENT_BIN").or_else(|| binary("ETCD_BIN")) {
+                    Some(binary) => Box::new(Foreign::etcd(binary)?),
+                    None => continue,
+                },
+                Kind::Consul => match binary("CONSUL_BIN") {
+                    Some(binary) => Box::new(Foreign::consul(binary)?),
+                    None => continue,
+                },
+            };
+            play(provider, consumer, &mut *registry)?;
+            println!("{provider} and {consumer} have found each other, before and after {} was killed", registry.url());
+        }
     }
     Ok(())
 }
 
-fn play(provider: &'static str, consumer: &'static str) -> Result {
-    let mut registry = Registry::start(&["--warm-up", "3s", "--ttl-default", "3s", "--log", "warn"])?;
-    let mut watcher = Example::start(consumer, &registry)?;
+/// Both in one process, with a registry in it.
+fn alone() -> Result {
+    let mut both = Example::start("together", "memory:greetings")?;
+    // Whichever was first.
+    both.line("sees the provider", |line| line.trim_start_matches(['+', ' ']).starts_with("greeter-"))?;
+    both.service.interrupt();
+    both.line("sees the provider go", |line| line.starts_with("- greeter-"))?;
+    both.service.stop(|| false);
+    Ok(())
+}
+
+fn play(provider: &'static str, consumer: &'static str, registry: &mut dyn Played) -> Result {
+    let mut watcher = Example::start(consumer, &registry.url())?;
     watcher.line("hears the registry", |line| line.contains("instances"))?;
-    let mut server = Example::start(provider, &registry)?;
+    let mut server = Example::start(provider, &registry.url())?;
     server.line("is registered", |line| line.starts_with("registered"))?;
     watcher.line("sees the provider", |line| line.starts_with("+ greeter-"))?;
 
@@ -63,10 +100,10 @@ struct Example {
 }
 
 impl Example {
-    fn start(name: &'static str, registry: &Registry) -> Result<Self> {
+    fn start(name: &'static str, url: &str) -> Result<Self> {
         let binary = shell::built_binary("xtask")?.with_file_name("examples").join(name);
         let mut command = Command::new(binary);
-        command.arg(registry.url()).stdout(Stdio::piped());
+        command.arg(url).stdout(Stdio::piped());
         let mut service = Service::start(name, command)?;
         let stdout = BufReader::new(service.take_stdout().expect("it is piped"));
         let (sender, lines) = mpsc::channel();

@@ -13,6 +13,7 @@ mod fuzz;
 mod paths;
 mod registry;
 mod run;
+mod servers;
 mod service;
 mod setup;
 mod shell;

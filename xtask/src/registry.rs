@@ -1,5 +1,7 @@
 //! A registry that is started, killed and started again.
 
+mod foreign;
+
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Command, Stdio};
 use std::thread;
@@ -7,6 +9,20 @@ use std::thread;
 use crate::failure::{Failure, Result};
 use crate::service::Service;
 use crate::shell;
+
+pub(crate) use foreign::Foreign;
+
+/// A registry that is killed and comes back.
+pub(crate) trait Played {
+    /// The address, as clients write it.
+    fn url(&self) -> String;
+
+    /// Kills it, and gives it no time for anything.
+    fn kill(&mut self);
+
+    /// Starts it again where it was.
+    fn restart(&mut self) -> Result;
+}
 
 /// What the registry prints, followed by its address, once it accepts connections.
 const LISTENING: &str = "listening on http://";
@@ -73,5 +89,19 @@ impl Registry {
         let mut command = Command::new(shell::built_binary("periplus")?);
         command.args(arguments).env("PERIPLUS_REGISTRY", self.url());
         Ok(command)
+    }
+}
+
+impl Played for Registry {
+    fn url(&self) -> String {
+        Self::url(self)
+    }
+
+    fn kill(&mut self) {
+        Self::kill(self);
+    }
+
+    fn restart(&mut self) -> Result {
+        Self::restart(self)
     }
 }

@@ -46,6 +46,11 @@ impl Service {
         self.child.try_wait().expect("a child that nobody else waits for can be waited for")
     }
 
+    /// Asks the program to stop, and does not wait for it.
+    pub(crate) fn interrupt(&mut self) {
+        interrupt(&mut self.child);
+    }
+
     /// Asks the program to stop, and waits until it has. Kills it when it takes too long, or when `hurry` says so.
     pub(crate) fn stop(mut self, mut hurry: impl FnMut() -> bool) {
         if self.ended().is_some() {

@@ -85,8 +85,13 @@ pub(crate) fn target_folder() -> Result<PathBuf> {
 
 /// Whether a program of this name can be found in `PATH`.
 pub(crate) fn is_in_path(program: &str) -> bool {
+    find_in_path(program).is_some()
+}
+
+/// Where in `PATH` a program of this name is.
+pub(crate) fn find_in_path(program: &str) -> Option<PathBuf> {
     let file = format!("{program}{EXE_SUFFIX}");
-    env::var_os("PATH").is_some_and(|path| env::split_paths(&path).any(|folder| folder.join(&file).is_file()))
+    env::split_paths(&env::var_os("PATH")?).map(|folder| folder.join(&file)).find(|path| path.is_file())
 }
 
 /// Splits arguments at the first `--` into those before it and those after it.

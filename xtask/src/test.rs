@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::failure::{Failure, Result};
-use crate::{browser_test, examples, paths, setup, shell, tree, wasm_test};
+use crate::{browser_test, examples, paths, servers, setup, shell, tree, wasm_test};
 
 /// The targets that the core is built for beside the host: one without threads and files, one without anything.
 const CORE_TARGETS: [&str; 2] = ["wasm32-unknown-unknown", "thumbv7em-none-eabihf"];
@@ -242,8 +242,11 @@ fn sim() -> Result {
     shell::run(shell::cargo("test --package periplus-core --features planted-faults --test sim -- --nocapture"))
 }
 
+/// The servers of others are told to them.
 fn other_tests() -> Result {
-    shell::run(shell::cargo("test --workspace --exclude periplus-core"))
+    let mut tests = shell::cargo("test --workspace --exclude periplus-core");
+    tests.envs(servers::ensure()?);
+    shell::run(tests)
 }
 
 fn wasm_tests() -> Result {

@@ -14,6 +14,8 @@ use periplus_hyper::{Exchange, HttpClient};
 use crate::net::AsyncIoNet;
 use crate::sleep::Sleep;
 #[cfg(feature = "tls")]
+use periplus::{TlsFiles, TlsFilesError};
+#[cfg(feature = "tls")]
 use periplus_hyper::TlsConfig;
 
 macro_rules! runtime {
@@ -84,6 +86,13 @@ macro_rules! runtime {
 
             fn entropy(&self, bytes: &mut [u8]) {
                 host::entropy(bytes);
+            }
+
+            #[cfg(feature = "tls")]
+            fn with_tls_files(&self, files: &TlsFiles) -> Result<Self, TlsFilesError> {
+                let identity = files.identity.as_ref().map(|(certificate, key)| (certificate.as_path(), key.as_path()));
+                let tls = TlsConfig::of_files(files.roots.as_deref(), identity);
+                Ok(self.clone().with_tls(&tls.map_err(|error| TlsFilesError(error.to_string()))?))
             }
 
             fn load(&self, name: &str) -> Option<Vec<u8>> {

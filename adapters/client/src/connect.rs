@@ -7,12 +7,10 @@ use std::time::Duration;
 use periplus_core::Epoch;
 #[cfg(feature = "memory")]
 use periplus_core::backend::memory::{Hub, Memory};
-use periplus_core::backend::native::Native;
 #[cfg(feature = "memory")]
 use periplus_core::client::url::MEMORY;
-use periplus_core::client::url::{PERIPLUS, RegistryUrl, UrlError};
+use periplus_core::client::url::{RegistryUrl, UrlError};
 use periplus_core::client::{BoxedBackend, ClientConfig};
-use periplus_core::http::origin::{REGISTRY_PORT, Scheme};
 use periplus_core::protocol::Span;
 use periplus_core::{NameError, Namespace};
 
@@ -20,19 +18,15 @@ use crate::client::Client;
 use crate::driver::Driver;
 #[cfg(feature = "memory")]
 use crate::house::{Door, House};
-use crate::report::report_unused_cache;
-use crate::runtime::Runtime;
+use crate::place::Place;
+use crate::runtime::{Runtime, TlsFilesError};
+use crate::secrets::SecretError;
 use crate::settings::Settings;
 use crate::shared::{Clock, Handle, Shared};
 
-/// The header that says who calls.
-const CALLER: &str = "periplus-caller";
-
 /// What addresses there are.
-#[cfg(feature = "memory")]
-const SCHEMES: &str = "use periplus://HOST:PORT, or memory: for a registry in this process";
-#[cfg(not(feature = "memory"))]
-const SCHEMES: &str = "use periplus://HOST:PORT; memory: needs the feature memory";
+const SCHEMES: &str = "use periplus://HOST:PORT, consul://HOST:PORT, etcd://HOST:PORT, or memory: for a registry in this \
+                       process; each but the first needs the feature of its name";
 
 /// How a client is opened. What the address says as well, the address says last.
 #[derive(Clone, Debug)]
@@ -75,6 +69,12 @@ pub enum ConnectError {
     /// The namespace is none.
     #[error(transparent)]
     Namespace(#[from] NameError),
+    /// A secret that the address names cannot be had.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// The certificates that the address names are of no use.
+    #[error(transparent)]
+    Tls(#[from] TlsFilesError),
     /// No client speaks this.
     #[error("no client speaks `{scheme}`: {SCHEMES}")]
     Scheme {
@@ -89,9 +89,24 @@ pub enum ConnectError {
 /// Opens a client of the registry at an address.
 ///
 /// - `periplus://HOST[:PORT][,HOST[:PORT]…]` is a Periplus server, or several of which one is asked and the others
-///   stand in. Options: `ns`, `ttl`, `caller`, `tls`. `http://` and `https://` are the same, with their own ports.
+///   stand in. Options: `ns`, `ttl`, `caller`. `http://` and `https://` are the same, with their own ports.
+/// - `consul://HOST[:PORT]` is a Consul agent, through which services of Kratos and of others are found and find. Options:
+///   `ns`, `ttl`, `token`, and those of [`ConsulOptions::from_url`](periplus_core::backend::consul::ConsulOptions::from_url).
+/// - `etcd://HOST[:PORT][,HOST[:PORT]…]` is an etcd, 3.3 or later, whose gateway is not switched off; further hosts stand
+///   in. Options: `ns`, `ttl`, `user`, `password`, and those of
+///   [`EtcdOptions::from_url`](periplus_core::backend::etcd::EtcdOptions::from_url).
 /// - `memory:` is a new registry in this process, for this client alone. `memory:NAME` is one that all clients in this
-///   process share that name it, as long as one of them lives. Options: `ns`, `ttl`. It needs the feature `memory`.
+///   process share that name it, as long as one of them lives. Options: `ns`, `ttl`.
+///
+/// All but the first need the feature of their name, which is on unless it was switched off.
+///
+/// All on a network speak TLS with `tls=true`. `ca_file=PATH` then names the authorities to believe in place of the public
+/// ones, `cert_file=PATH` and `key_file=PATH` the certificate to show a server that asks, all of them PEM: the runtime is
+/// then used with these and none of its own.
+///
+/// A secret, which is `token` or `password`, need not stand in the address: `token_env=NAME` and `password_env=NAME` name
+/// a variable of the environment, `token_file=PATH` and `password_file=PATH` a file of one line. It is read once, and shown
+/// nowhere.
 ///
 /// It returns at once: a registry that is down may come up later.
 ///
@@ -111,24 +126,18 @@ pub fn connect_with<R: Runtime>(runtime: R, url: &str, options: ConnectOptions) 
         patience: options.patience,
         last_word: options.config.last_word,
     };
-    match url.scheme.as_str() {
-        #[cfg(feature = "memory")]
-        MEMORY => {
-            url.check_keys(&["ns", "ttl"])?;
-            let new = || new_house(&runtime);
-            let house = if url.name.is_empty() { new() } else { House::named(&url.name, new) };
-            Ok(enter(runtime, &house, options.config, settings, namespace))
-        }
-        PERIPLUS | "http" | "https" => {
-            url.check_keys(&["ns", "ttl", "caller", "tls"])?;
-            let machine = native(&runtime, &url, &options)?;
-            let clock = clock(&runtime);
-            let cache = cache_name(&url);
-            let shared = Arc::new(Shared::new(machine, clock));
-            Ok(launch(runtime, shared, cache, settings, namespace))
-        }
-        scheme => Err(ConnectError::Scheme { scheme: scheme.to_owned() }),
+    #[cfg(feature = "memory")]
+    if url.scheme == MEMORY {
+        url.check_keys(&["ns", "ttl"])?;
+        let new = || new_house(&runtime);
+        let house = if url.name.is_empty() { new() } else { House::named(&url.name, new) };
+        return Ok(enter(runtime, &house, options.config, settings, namespace));
     }
+    let (runtime, place) = Place::read(runtime, url, options)?;
+    let cache = place.cache.clone();
+    let machine = place.machine(&runtime)?;
+    let clock = clock(&runtime);
+    Ok(launch(runtime, Arc::new(Shared::new(machine, clock)), cache, settings, namespace))
 }
 
 /// Runs a machine of one's own: a client of another registry, or one that a test looks into.
@@ -172,41 +181,6 @@ fn enter<R: Runtime>(
     let shared = Arc::new(Shared::in_house(Box::new(machine), house));
     house.enter(member, Arc::downgrade(&shared));
     launch(runtime, shared, String::new(), settings, namespace)
-}
-
-fn native<R: Runtime>(runtime: &R, url: &RegistryUrl, options: &ConnectOptions) -> Result<BoxedBackend, ConnectError> {
-    let (scheme, port) = match url.scheme.as_str() {
-        "https" => (Scheme::Https, 443),
-        "http" => (Scheme::Http, 80),
-        _ if url.flag("tls")? => (Scheme::Https, REGISTRY_PORT),
-        _ => (Scheme::Http, REGISTRY_PORT),
-    };
-    let mut config = options.config.clone();
-    config.origins = url.origins(scheme, port).map(|origin| origin.to_string()).collect();
-    if let Some(caller) = url.value("caller").or(options.caller.as_deref()) {
-        if caller.is_empty() || !caller.bytes().all(|b| b == b' ' || b.is_ascii_graphic()) {
-            return Err(ConnectError::Caller);
-        }
-        config.headers.push((CALLER.into(), caller.into()));
-    }
-    let remember = config.remember;
-    let mut seed = [0; 32];
-    runtime.entropy(&mut seed);
-    let now = runtime.now();
-    let mut machine = Native::new(config, seed, now);
-    if remember
-        && let Some(bytes) = runtime.load(&cache_name(url))
-        && let Err(error) = machine.restore(&bytes, now)
-    {
-        report_unused_cache(&error);
-    }
-    Ok(Box::new(machine))
-}
-
-/// The name under which the last known sets of a registry are stored: letters, digits and dashes.
-fn cache_name(url: &RegistryUrl) -> String {
-    let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
-    format!("periplus-cache-{}", url.to_string().chars().map(plain).collect::<String>())
 }
 
 fn launch<R: Runtime>(

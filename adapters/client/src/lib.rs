@@ -95,9 +95,11 @@ mod face;
 mod get;
 #[cfg(feature = "memory")]
 mod house;
+mod place;
 mod registration;
 #[cfg_attr(not(feature = "tracing"), path = "unreported.rs")]
 mod report;
+mod secrets;
 mod settings;
 mod shared;
 mod waiters;
@@ -111,5 +113,6 @@ pub use face::{BoxFuture, Discovery, Registrar};
 pub use get::GetService;
 pub use periplus_core as core;
 pub use registration::{Deregistered, Register, Registration};
-pub use runtime::Runtime;
+pub use runtime::{Runtime, TlsFiles, TlsFilesError};
+pub use secrets::SecretError;
 pub use watcher::{Changed, Changes, Listing, Watcher};

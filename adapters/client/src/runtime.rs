@@ -1,6 +1,7 @@
 //! What a runtime supplies: time, transport, tasks, randomness. It decides nothing.
 
 use std::future::Future;
+use std::path::PathBuf;
 
 use futures_core::Stream;
 use periplus_core::Instant;
@@ -35,6 +36,17 @@ pub trait Runtime: Clone + Send + Sync + Unpin + 'static {
     /// Fills a buffer with randomness from the system, fit for secrets.
     fn entropy(&self, bytes: &mut [u8]);
 
+    /// The same runtime, with the TLS that an address asks for in place of its own.
+    ///
+    /// # Errors
+    /// Says which file is of no use and why, or that the runtime has no way to choose.
+    fn with_tls_files(&self, files: &TlsFiles) -> Result<Self, TlsFilesError> {
+        let _ = files;
+        Err(TlsFilesError(
+            "this runtime takes no certificates from files: leave ca_file, cert_file and key_file out".into(),
+        ))
+    }
+
     /// What was stored under this name, if anything was and the runtime stores things.
     fn load(&self, name: &str) -> Option<Vec<u8>> {
         let _ = name;
@@ -46,3 +58,17 @@ pub trait Runtime: Clone + Send + Sync + Unpin + 'static {
         let _ = (name, bytes);
     }
 }
+
+/// Files that an address names for TLS, all of them PEM.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The authorities to believe, in place of the public ones.
+    pub roots: Option<PathBuf>,
+    /// The certificate to show a server that asks, with those that lead to its root after it, and the key of it.
+    pub identity: Option<(PathBuf, PathBuf)>,
+}
+
+/// Why files for TLS are of no use, in words that say what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct TlsFilesError(pub String);

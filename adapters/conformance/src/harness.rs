@@ -18,7 +18,7 @@
 
 mod arena;
 mod control;
-mod process;
+pub(crate) mod process;
 mod proxy;
 
 use std::io;

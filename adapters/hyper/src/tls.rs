@@ -107,6 +107,22 @@ impl TlsConfig {
         self.with_identity(&read(certificate.as_ref())?, &read(key.as_ref())?)
     }
 
+    /// The TLS that an address asks for: with these roots in place of the public ones, if they are named, and this
+    /// certificate and its key to show.
+    ///
+    /// # Errors
+    /// As [`with_root_file`](Self::with_root_file) and [`with_identity_files`](Self::with_identity_files).
+    pub fn of_files(roots: Option<&Path>, identity: Option<(&Path, &Path)>) -> Result<Self, TlsError> {
+        let mut config = Self::default();
+        if let Some(roots) = roots {
+            config = config.with_root_file(roots)?.without_public_roots();
+        }
+        match identity {
+            Some((certificate, key)) => config.with_identity_files(certificate, key),
+            None => Ok(config),
+        }
+    }
+
     fn client(&self, provider: CryptoProvider) -> ClientConfig {
         let mut roots = self.roots.clone();
         if self.public_roots {

@@ -54,7 +54,7 @@ impl Demo {
     /// # Errors
     /// The registry cannot be reached when it begins.
     pub async fn run(self) -> anyhow::Result<()> {
-        let client = self.connection.client();
+        let client = self.connection.client()?;
         let _: Value = client.get(client.target("/v1/services").query("limit", "1")).await?;
         let seed = self.seed.unwrap_or_else(|| Random::from_system().next() % 1_000_000);
         output::line(format_args!(

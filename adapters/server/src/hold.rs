@@ -212,6 +212,8 @@ impl<F: FnMut(&RegistrationView)> Hold<F> {
 fn registered(name: &str, view: &RegistrationView, again: bool) -> String {
     let again = if again { " again" } else { "" };
     let how = if view.outcome == Some(Outcome::Superseded) { ", in place of another holder" } else { "" };
-    let (generation, ttl) = (view.generation.unwrap_or_default(), Span(view.ttl.unwrap_or_default()));
-    format!("registered {name}{again}{how} (generation {generation}, ttl {ttl})")
+    // Not every registry counts who held an id.
+    let generation = view.generation.map(|generation| format!("generation {generation}, ")).unwrap_or_default();
+    let ttl = Span(view.ttl.unwrap_or_default());
+    format!("registered {name}{again}{how} ({generation}ttl {ttl})")
 }

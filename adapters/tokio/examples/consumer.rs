@@ -1,11 +1,16 @@
-//! Lists who greets, and then what changes: `cargo run --example consumer [REGISTRY]`.
+//! Lists who greets, and then what changes: `cargo run --example consumer [REGISTRY]`. Any registry will do, the same as
+//! the provider's.
 
 use periplus_tokio::core::{Change, Instance};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let url = std::env::args().nth(1).unwrap_or_else(|| "periplus://127.0.0.1:7171".into());
-    let registry = periplus_tokio::connect(&url).await?;
+    consume(&std::env::args().nth(1).unwrap_or_else(|| "periplus://127.0.0.1:7171".into())).await
+}
+
+/// Follows, for ever.
+pub(crate) async fn consume(url: &str) -> Result<(), Box<dyn std::error::Error>> {
+    let registry = periplus_tokio::connect(url).await?;
     let mut watcher = registry.watch("greeter")?;
 
     if let Some(listing) = watcher.next().await {

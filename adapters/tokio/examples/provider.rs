@@ -1,4 +1,5 @@
-//! Serves greetings, registered while it does: `cargo run --example provider [REGISTRY]`.
+//! Serves greetings, registered while it does: `cargo run --example provider [REGISTRY]`. Any registry will do:
+//! `periplus://127.0.0.1:7171`, `consul://127.0.0.1:8500`, `etcd://127.0.0.1:2379`.
 
 use periplus_tokio::core::{Endpoint, InstanceId, ServiceInstance, ServiceName};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -6,11 +7,15 @@ use tokio::net::TcpListener;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let url = std::env::args().nth(1).unwrap_or_else(|| "periplus://127.0.0.1:7171".into());
+    provide(&std::env::args().nth(1).unwrap_or_else(|| "periplus://127.0.0.1:7171".into())).await
+}
+
+/// Serves, until it is interrupted.
+pub(crate) async fn provide(url: &str) -> Result<(), Box<dyn std::error::Error>> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
 
-    let registry = periplus_tokio::connect(&url).await?;
+    let registry = periplus_tokio::connect(url).await?;
     let id = InstanceId::new(format!("greeter-{}", address.port()))?;
     let instance = ServiceInstance::new(ServiceName::new("greeter")?, id);
     let instance = instance.with_endpoint(Endpoint::new(format!("http://{address}"))?);

@@ -116,6 +116,13 @@ impl Runtime for Tokio {
         host::entropy(bytes);
     }
 
+    #[cfg(feature = "tls")]
+    fn with_tls_files(&self, files: &TlsFiles) -> Result<Self, TlsFilesError> {
+        let identity = files.identity.as_ref().map(|(certificate, key)| (certificate.as_path(), key.as_path()));
+        let tls = TlsConfig::of_files(files.roots.as_deref(), identity);
+        Ok(self.clone().with_tls(&tls.map_err(|error| TlsFilesError(error.to_string()))?))
+    }
+
     fn load(&self, name: &str) -> Option<Vec<u8>> {
         self.storage.as_ref()?.load(name)
     }

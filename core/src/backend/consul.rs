@@ -13,8 +13,10 @@
 //! has passed, so that no reader is given it, and is taken out when it has been critical for `deregister_after`. Without
 //! a TTL check it stays as long as its endpoints can be connected to from there.
 //!
-//! An instance that says it is `draining` or `down` is in maintenance mode meanwhile, and listed nowhere. Each
-//! registration ends that mode at the agent for a moment, if it was on before.
+//! An instance that says it is `draining` or `down` is in maintenance mode meanwhile, and listed nowhere. That mode is a
+//! check at the agent, and a registration that replaces all checks ends it; so one that drains replaces none. The checks
+//! of endpoints that it has no more are left until it is up again; if one is critical for `deregister_after`, the agent
+//! takes the instance out, and it is registered anew, in maintenance.
 //!
 //! # What holds instead of the laws
 //!
@@ -46,9 +48,22 @@
 //!   stays, unconfirmed, for [`warm_up`](ConsulOptions::warm_up), because those who hold it need a while to come back.
 //! - After a failure a query is asked at once instead of waiting for a change: so an answer comes, whether or not
 //!   something has changed.
+//! - Agents that follow their servers by a stream (since 1.10) answer those who wait from what they have heard, and go on
+//!   to when they hear nothing any more: the same index and the same list, for ever. So what has waited in vain asks once
+//!   for all there is, which agents do ask their servers for, unless the answer says `X-Consul-Query-Backend:
+//!   blocking-query`.
+//! - No more than [`long_polls`](ConsulOptions::long_polls) queries wait at once. Those that do not wait go beside them,
+//!   and what finds no place to wait for 15 s asks for all there is.
 //! - An empty list is the registry's word, unless the answer says that rights hide something: then it is stale.
 //!   `X-Consul-KnownLeader: false` says nothing: answers from an agent's own stream always have it.
-//! - A datacenter that does not answer keeps what it listed last, and all that it is a part of is stale; what changes in
+//! - Consul does not say it to those who show no token: where `default_policy` is `deny`, all that they may not read is
+//!   an empty list. So one with `X-Consul-Default-Acl-Policy: deny` and no token of ours is asked for once more with the
+//!   token `anonymous`, which is Consul's name for nobody, before it is believed. Not from the start, because an agent
+//!   may have a token of its own for those who show none; if it has, and all instances are there but critical, the empty
+//!   list is stale until they are taken out. Where `default_policy` is `allow` and a rule hides a service from nobody,
+//!   the list is believed to be empty. And in a browser, which may read these headers only if
+//!   `Access-Control-Expose-Headers` names them, so it is anyhow. Give a token where there are access lists.
+//! - An agent that has no leader, or hears of no datacenter, is left for the next one. A datacenter that does not answer keeps what it listed last, and all that it is a part of is stale; what changes in
 //!   the others is told all the same. Of one id in two datacenters the first one's is shown. If several are asked,
 //!   metadata has a `dc`, as in Kratos.
 //!
@@ -80,6 +95,7 @@ mod decode;
 mod encode;
 mod options;
 mod poll;
+mod queue;
 mod watch;
 mod work;
 
@@ -207,6 +223,7 @@ impl Protocol for Wire {
         while let Some(id) = machine.calls.overdue(now) {
             machine.break_off(id, Fall::Bad(None), "no answer in time", now);
         }
+        machine.doubt_overdue(now);
         machine.settle(now);
     }
 

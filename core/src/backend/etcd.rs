@@ -258,6 +258,7 @@ impl Protocol for Wire {
 
     fn follow(machine: &mut Etcd, now: Instant) {
         machine.follow(now);
+        // Only now it is known whether there is anything to be let in for.
         machine.knock(now);
     }
 

@@ -161,7 +161,12 @@ impl World {
         };
         let here = sub.cursor.as_ref().is_some_and(|held| held.epoch == cursor.epoch);
         let earlier = if here && sub.told { sub.truth.clone() } else { Set::new() };
+        let came = sub.came;
         self.follow_truth(at, sub, &cursor);
+        // What is remembered of a former life begins with the registry's first word in this one.
+        if !sub.told {
+            sub.came = self.now;
+        }
         if self.violation.is_some() {
             return;
         }
@@ -183,7 +188,9 @@ impl World {
             histories().any(late)
         };
         let invented = extra.iter().find(|place| !before.contains_key(*place) && !was_there(place)).cloned();
-        let ghost = extra.iter().find(|place| earlier.contains_key(*place)).cloned();
+        // What another registry had in between, as a slow holder did not see, is not confirmed and kept.
+        let alone = self.nodes.len() == 1 || sub.pace < 20 * MILLI;
+        let ghost = extra.iter().find(|place| alone && earlier.contains_key(*place)).cloned();
         let settled = history.settled;
         let forgot = history.forgot;
         // What a warming registry has not listed yet may not go.
@@ -192,7 +199,8 @@ impl World {
         // An epoch that had settled when it was last looked, or let go by then of what nobody had confirmed.
         let kept = Duration::from_secs(190).as_micros() as u64;
         let passing = histories().any(|it| {
-            it.settled.is_some_and(|at| at.max(it.began + kept) + 30 * SECOND >= looked) && it.began < history.began
+            let let_go = |settled: u64| settled.max(it.began.max(came) + kept) + 30 * SECOND;
+            it.settled.is_some_and(|settled| let_go(settled) >= looked) && it.began < history.began
         });
         // Whoever looks at once sees each step, and nothing may go in between.
         let prompt = sub.pace < 20 * MILLI;

@@ -557,7 +557,11 @@ impl World {
         // longest back-off, the spread, what a registry asked to wait, and a little for round trips and drift.
         let dead = self.nodes.len() as u64 - 1;
         let detection = 60 * SECOND + dead * 50 * SECOND;
-        let bound = detection + (30 + 10 + 20 + 10) * SECOND + blocked;
+        // What the network still holds back arrives yet, and a stream that then falls silent was heard until then.
+        let healed = |it: &&Exchange| self.plan.clients[it.client].healed;
+        let late = self.exchanges.values().filter(healed).filter_map(|it| it.flights.back()).map(|(at, _)| *at).max();
+        let late = late.map_or(0, |at| at.saturating_sub(self.now));
+        let bound = detection + (30 + 10 + 20 + 10) * SECOND + blocked + late;
         let warming = self.nodes[survivor].server.as_ref().and_then(|server| {
             let until = server.registry.warming_until()?;
             Some(until.saturating_since(server.registry.now()).as_micros() as u64 * 102 / 100)

@@ -94,7 +94,7 @@ fn die_with_parent(command: &mut Command) {
 const fn die_with_parent(_: &mut Command) {}
 
 /// A port that nobody listens on. Two processes that look at once begin at different places.
-pub(super) fn free_address() -> io::Result<SocketAddr> {
+pub(crate) fn free_address() -> io::Result<SocketAddr> {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let count = PORTS.end - PORTS.start;
     let start = u16::try_from(std::process::id() % u32::from(count)).unwrap_or_default();

@@ -8,11 +8,11 @@ use periplus_core::client::ClientConfig;
 use periplus_core::http::origin::is_own;
 use periplus_core::instance::{STATUS, WEIGHT, ZONE};
 use periplus_core::{Endpoint, InstanceId, Namespace, ServiceInstance, ServiceName, Status};
-use periplus_tokio::{ConnectError, ConnectOptions, Tokio, connect_with};
+use periplus_tokio::{ConnectOptions, Tokio, connect_with};
 
 use super::exit::Usage;
+use super::place::Place;
 use crate::client::Client;
-use crate::client::address::Address;
 use crate::client::registration::Registration;
 use crate::config::units;
 use crate::random;
@@ -21,7 +21,8 @@ use crate::random;
 #[derive(Args, Clone, Debug)]
 #[group(skip)]
 pub struct Connection {
-    /// Registry to call; where several hosts are named, as in periplus://a:7171,b:7171, one that can be reached
+    /// Registry to call; where several hosts are named, as in periplus://a:7171,b:7171, one that can be reached. Also
+    /// consul://HOST:8500 and etcd://HOST:2379, with options as in ?token_env=NAME
     #[arg(
         long,
         env = "PERIPLUS_REGISTRY",
@@ -30,7 +31,7 @@ pub struct Connection {
         hide_env_values = true,
         help_heading = "Registry"
     )]
-    pub registry: Address,
+    pub registry: Place,
     /// Namespace of the services
     #[arg(
         long,
@@ -51,7 +52,7 @@ impl Connection {
     ///
     /// # Errors
     /// If the address makes no sense to it.
-    pub fn connect(&self, config: ClientConfig) -> Result<periplus_tokio::Client, ConnectError> {
+    pub fn connect(&self, config: ClientConfig) -> Result<periplus_tokio::Client, Usage> {
         let visible = |caller: &String| !caller.is_empty() && caller.bytes().all(|b| b == b' ' || b.is_ascii_graphic());
         let options = ConnectOptions {
             namespace: self.ns.clone(),
@@ -59,7 +60,8 @@ impl Connection {
             config,
             ..ConnectOptions::default()
         };
-        connect_with(Tokio::new(), &self.registry.to_string(), options)
+        connect_with(Tokio::new(), &self.registry.address()?, options)
+            .map_err(|error| Usage(format!("--registry {}: {error}", self.registry)))
     }
 
     fn caller(&self) -> Option<String> {
@@ -69,14 +71,16 @@ impl Connection {
         })
     }
 
-    /// A client of that registry that asks once.
-    #[must_use]
-    pub fn client(&self) -> Client {
-        let client = Client::new(self.registry.clone(), self.ns.to_string());
-        match self.caller() {
+    /// A client that asks once, for what only a Periplus server can be asked.
+    ///
+    /// # Errors
+    /// If the registry is none.
+    pub fn client(&self) -> Result<Client, Usage> {
+        let client = Client::new(self.registry.own()?.clone(), self.ns.to_string());
+        Ok(match self.caller() {
             Some(caller) => client.with_caller(&caller),
             None => client,
-        }
+        })
     }
 }
 
@@ -128,7 +132,7 @@ impl InstanceArgs {
     ///
     /// # Errors
     /// An endpoint cannot be reached by those who will read it.
-    pub fn registration(&self, registry: &Address) -> Result<Registration, Usage> {
+    pub fn registration(&self, registry: &Place) -> Result<Registration, Usage> {
         for endpoint in &self.endpoints {
             check_reachable(endpoint, registry)?;
         }
@@ -174,7 +178,7 @@ fn host_name() -> Option<String> {
 }
 
 /// Refuses what nobody else could connect to.
-fn check_reachable(endpoint: &Endpoint, registry: &Address) -> Result<(), Usage> {
+fn check_reachable(endpoint: &Endpoint, registry: &Place) -> Result<(), Usage> {
     let parts = endpoint.parts().map_err(|error| Usage(error.to_string()))?;
     let nowhere = matches!(parts.host, "0.0.0.0" | "::");
     let only_here = is_own(parts.host) && !registry.is_own();

@@ -39,7 +39,7 @@ impl Deregister {
             ))
             .into());
         };
-        let client = self.connection.client();
+        let client = self.connection.client()?;
         let target = client.instance(service, id, "");
         let body = DeregisterMessage { lease: Some(lease.as_str().into()), ..DeregisterMessage::default() };
         let answer: Value = client.change(Method::DELETE, target, &body, CALL_TIMEOUT).await?;

@@ -31,7 +31,7 @@ pub(super) struct Events {
 
 impl Events {
     pub(super) async fn run(self) -> anyhow::Result<()> {
-        let client = self.connection.client();
+        let client = self.connection.client()?;
         let target = Target::new("/v1/events").query("limit", self.limit.to_string());
         if self.no_follow {
             let mut answer: Value = client.get(target).await?;

@@ -1,13 +1,16 @@
 //! `periplus get`.
 
 use clap::Args;
+use http::StatusCode;
+use periplus_core::client::ClientConfig;
 use periplus_core::http::target::Target;
 use periplus_core::{InstanceId, ServiceInstance, ServiceName};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::args::{Connection, Format};
 use super::events::caller_in_words;
-use super::{changes, output};
+use super::{changes, foreign, output};
+use crate::client::error::{CallError, Refusal};
 
 /// Show the instances of a service, or one of them
 ///
@@ -33,11 +36,26 @@ impl Get {
     }
 
     async fn all(&self) -> anyhow::Result<()> {
-        let client = self.connection.client();
+        if self.connection.registry.is_foreign() {
+            let instances = self.followed().await?;
+            return self.print(&instances);
+        }
+        let client = self.connection.client()?;
         let mut target = Target::new("/v1/services").segment(&self.service);
         target = target.query("ns", client.namespace());
         let (instances, answer) = client.get_all::<ServiceInstance>(&target, "instances").await?;
         output::note_warming(answer["warming"] == true);
+        self.print(&instances)
+    }
+
+    /// The instances, as a registry of others lists them.
+    async fn followed(&self) -> anyhow::Result<Vec<ServiceInstance>> {
+        let client = self.connection.connect(ClientConfig::default())?;
+        let watcher = client.watch(&self.service)?;
+        Ok(foreign::first(&self.connection.registry, &client, watcher).await?.decode())
+    }
+
+    fn print(&self, instances: &[ServiceInstance]) -> anyhow::Result<()> {
         if self.format.json {
             return output::json(&instances);
         }
@@ -45,12 +63,18 @@ impl Get {
             output::note(format_args!("no instances of {}", self.service));
             return Ok(());
         }
-        table(&instances)
+        table(instances)
     }
 
     async fn one(&self, id: &InstanceId) -> anyhow::Result<()> {
-        let client = self.connection.client();
-        let answer: Value = client.get(client.instance(&self.service, id, "")).await?;
+        let answer: Value = if self.connection.registry.is_foreign() {
+            let instance = self.followed().await?.into_iter().find(|instance| instance.id == *id);
+            let instance = instance.ok_or_else(|| not_found(&self.service, id))?;
+            json!({"instance": instance})
+        } else {
+            let client = self.connection.client()?;
+            client.get(client.instance(&self.service, id, "")).await?
+        };
         if self.format.json {
             return output::json(&answer);
         }
@@ -81,6 +105,12 @@ impl Get {
         rows.retain(|[_, value]| !value.is_empty());
         output::table(["FIELD", "VALUE"], rows)
     }
+}
+
+/// What a Periplus server would say.
+fn not_found(service: &ServiceName, id: &InstanceId) -> CallError {
+    let message = format!("{service} has no instance {id}");
+    Refusal { status: StatusCode::NOT_FOUND, code: "not_found".into(), message, retry_after: None }.into()
 }
 
 /// A JSON value as a person would write it.

@@ -70,7 +70,7 @@ impl History {
     }
 
     async fn changes(&self) -> anyhow::Result<()> {
-        let client = self.connection.client();
+        let client = self.connection.client()?;
         let mut entries: Vec<Entry> = Vec::new();
         let mut from = self.from;
         loop {
@@ -104,7 +104,7 @@ impl History {
     }
 
     async fn state(&self, at: u64) -> anyhow::Result<()> {
-        let client = self.connection.client();
+        let client = self.connection.client()?;
         let target = client.target("/v1/history").query_if("service", self.service.as_ref()).query_if("at", Some(at));
         let page: Page = client.get(target).await?;
         if self.format.json {

@@ -1,10 +1,14 @@
 //! `periplus list`.
 
+use std::collections::BTreeMap;
+
 use clap::Args;
+use periplus_core::client::ClientConfig;
+use periplus_core::{Instance, Status};
 use serde::{Deserialize, Serialize};
 
 use super::args::{Connection, Format};
-use super::output;
+use super::{foreign, output};
 
 /// Show the services
 #[derive(Args, Debug)]
@@ -33,10 +37,15 @@ struct Service {
 
 impl List {
     pub(super) async fn run(self) -> anyhow::Result<()> {
-        let client = self.connection.client();
-        let target = client.target("/v1/services").query_if("prefix", self.prefix.as_ref());
-        let (services, answer) = client.get_all::<Service>(&target, "services").await?;
-        output::note_warming(answer["warming"] == true);
+        let services = if self.connection.registry.is_foreign() {
+            self.counted().await?
+        } else {
+            let client = self.connection.client()?;
+            let target = client.target("/v1/services").query_if("prefix", self.prefix.as_ref());
+            let (services, answer) = client.get_all::<Service>(&target, "services").await?;
+            output::note_warming(answer["warming"] == true);
+            services
+        };
         if self.format.json {
             return output::json(&services);
         }
@@ -51,6 +60,33 @@ impl List {
                 [name, number(instances), number(up), number(starting), number(draining), number(down)]
             }),
         )
+    }
+
+    /// The services of a registry that does not count their instances itself.
+    async fn counted(&self) -> anyhow::Result<Vec<Service>> {
+        let client = self.connection.connect(ClientConfig::default())?;
+        let watcher = client.watch_prefix(self.prefix.as_deref().unwrap_or_default())?;
+        let listing = foreign::first(&self.connection.registry, &client, watcher).await?;
+        let revision = listing.cursor.as_ref().map_or(0, |cursor| cursor.revision.0);
+        let mut services: BTreeMap<String, Service> = BTreeMap::new();
+        for instance in &listing {
+            let name = instance.service_name().to_string();
+            let new = || Service { name: name.clone(), revision, ..Service::default() };
+            services.entry(name.clone()).or_insert_with(new).count(instance);
+        }
+        Ok(services.into_values().collect())
+    }
+}
+
+impl Service {
+    fn count(&mut self, instance: &Instance) {
+        self.instances += 1;
+        match instance.status() {
+            Status::Starting => self.starting += 1,
+            Status::Draining => self.draining += 1,
+            Status::Down => self.down += 1,
+            _ => self.up += 1,
+        }
     }
 }
 

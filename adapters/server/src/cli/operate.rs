@@ -31,7 +31,7 @@ struct Subject {
 
 impl Subject {
     async fn call(&self, method: Method, rest: &str, body: &impl Serialize) -> anyhow::Result<Value> {
-        let client = self.connection.client();
+        let client = self.connection.client()?;
         let target = client.instance(&self.service, &self.id, rest);
         Ok(client.change(method, target, body, CALL_TIMEOUT).await?)
     }

@@ -83,7 +83,7 @@ impl Register {
     }
 
     async fn register_once(&self, registration: &Registration) -> anyhow::Result<()> {
-        let client = self.connection.client();
+        let client = self.connection.client()?;
         let (service, id) = (registration.service(), registration.id());
         let message = registration.message(Operation { incarnation: random::incarnation(), sequence: 1 }, None);
         let target = client.instance(service, id, "");

@@ -2,6 +2,7 @@
 
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use smol_str::SmolStr;
@@ -9,7 +10,8 @@ use smol_str::SmolStr;
 use super::Consul;
 use super::decode::{Listing, health, names};
 use super::options::{Reads, go_duration};
-use super::poll::Query;
+use super::poll::{Next, Query, Sent};
+use super::queue::ROUND;
 use super::work::shortened;
 use crate::client::calls::Call;
 use crate::client::link::Fall;
@@ -21,59 +23,64 @@ use crate::http::{Head, Method, RequestId};
 use crate::protocol::Problem;
 use crate::time::Instant;
 
-/// When there are more queries than may wait at once, each has its turn about this often.
-const ROUND: Duration = Duration::from_secs(15);
-
 /// Over this time everything is asked anew when the network is back.
 const REFRESH: Duration = Duration::from_millis(100);
+
+/// What an answer says beside what it lists.
+struct Answer {
+    index: u64,
+    /// Whether rights are missing to see all.
+    filtered: bool,
+    /// Whether it shows that there is somebody who knows.
+    proof: bool,
+}
 
 impl Consul {
     /// Sends the queries that are due and may be sent.
     pub(super) fn send_polls(&mut self, now: Instant) {
-        while self.may_poll(now)
-            && let Some((_, query)) = self.wire.watches.queue.first().filter(|(due, _)| *due <= now).cloned()
+        while self.watch.is_ready(now)
+            && let Some((_, query)) = self.next_poll().filter(|(due, _)| *due <= now)
         {
+            let query = query.clone();
             self.send_poll(&query, now);
         }
     }
 
-    /// Whether another query may be under way. As long as nothing is answered, one finds out whether anything is.
-    fn may_poll(&self, now: Instant) -> bool {
+    /// Which query may be sent next, and when; `None`: none before another is answered. As long as nothing is answered,
+    /// one finds out whether anything is.
+    fn next_poll(&self) -> Option<(Instant, &Query)> {
         let watches = &self.wire.watches;
-        if !self.watch.is_ready(now) {
-            return false;
-        }
         if self.watch.is_up() {
-            return watches.open < self.wire.options.long_polls.max(1);
+            let most = self.wire.options.places() + self.wire.options.beside();
+            return watches.queue.next(self.has_place()).filter(|_| watches.open < most);
         }
         let era = self.watch.way().era;
-        !watches.polls.values().any(|poll| poll.call.is_some_and(|(_, sent_in, _)| sent_in == era))
+        let asked = watches.polls.values().any(|poll| poll.call.is_some_and(|sent| sent.era == era));
+        watches.queue.next(true).filter(|_| !asked)
+    }
+
+    /// Whether another query may wait.
+    fn has_place(&self) -> bool {
+        self.wire.watches.waiting < self.wire.options.places()
     }
 
     /// When queries want to be looked at.
     pub(super) fn polls_timeout(&self) -> Option<Instant> {
-        let watches = &self.wire.watches;
-        let first = watches.queue.first().map(|(due, _)| *due);
-        let next = if self.may_poll(self.now) {
-            first
-        } else if self.watch.is_ready(self.now) {
-            // An answer is waited for.
-            None
-        } else {
-            first.and_then(|due| self.watch.retry().map(|retry| retry.max(due)))
-        };
-        next.into_iter().chain(watches.settles()).min()
+        let retry = self.watch.retry().unwrap_or_default();
+        let next = self.next_poll().map(|(due, _)| due.max(retry));
+        next.into_iter().chain(self.wire.watches.settles()).min()
     }
 
     fn send_poll(&mut self, query: &Query, now: Instant) {
         let options = &self.wire.options;
-        let wait = turn(options.wait, options.long_polls.max(1), self.wire.watches.polls.len());
+        let wait = turn(options.wait, options.places(), self.wire.watches.polls.len());
         let Some(poll) = self.wire.watches.polls.get(query) else {
-            self.wire.watches.queue.retain(|(_, other)| other != query);
+            debug_assert!(false, "what is in the queue is followed");
             return;
         };
         // As long as nothing is answered, what waits for a change would not find out whether anything is.
-        let since = poll.since().filter(|_| self.watch.is_up());
+        let since = poll.since().filter(|_| self.watch.is_up() && self.has_place());
+        let as_nobody = poll.next == Next::AllAsNobody;
         let target = match query {
             Query::Names(..) => Target::new("/v1/catalog/services"),
             Query::Health(service, _) => {
@@ -89,48 +96,41 @@ impl Consul {
         };
         let target = self.wire.within(target, query.namespace());
         let way = self.watch.way();
-        let mut request = self.request(way.origin, Method::Get, &target, alloc::vec::Vec::new());
+        let mut request = self.request(way.origin, Method::Get, &target, Vec::new());
+        if as_nobody {
+            request.set_header("x-consul-token", "anonymous");
+        }
         self.wire.sign(&mut request);
         // It occupies a connection for as long as it waits.
         request.streaming = since.is_some();
         // Consul adds up to a sixteenth to the wait.
         let patience = if since.is_some() { wait + wait / 16 } else { Duration::ZERO };
         let deadline = now.saturating_add(patience.saturating_add(self.config.call_timeout));
-        let call = self.send_aside(query.clone(), way, request, Some(deadline));
+        let id = self.send_aside(query.clone(), way, request, Some(deadline));
         let watches = &mut self.wire.watches;
         if let Some(poll) = watches.polls.get_mut(query) {
-            watches.queue.remove(&(poll.due, query.clone()));
-            poll.resuming |= since.is_none() && poll.index > 0;
-            poll.sent(call, way.era, now);
+            watches.queue.take(poll.due, query);
+            poll.resuming |= poll.index > 0 && !self.watch.is_up();
+            poll.sent(Sent { id, era: way.era, at: now, since, as_nobody });
             watches.open += 1;
+            watches.waiting += usize::from(since.is_some());
         }
     }
 
     /// Connections may have died unnoticed: what waits for a change is asked at once, not all in one instant.
     pub(super) fn refresh_polls(&mut self, now: Instant) {
-        let all: alloc::vec::Vec<Query> = self.wire.watches.polls.keys().cloned().collect();
+        let all: Vec<Query> = self.wire.watches.polls.keys().cloned().collect();
         for query in all {
             let at = now.saturating_add(self.rng.time_below(REFRESH));
             self.ask_anew(&query, at, now);
         }
     }
 
-    /// The query whose request this is, which is over now.
-    fn take_poll(&mut self, call: RequestId, query: &Query) -> Option<Instant> {
-        let poll = self.wire.watches.polls.get_mut(query)?;
-        let (_, _, sent) = poll.call.take_if(|(id, ..)| *id == call)?;
-        self.wire.watches.open -= 1;
-        Some(sent)
-    }
-
-    /// A query is asked again: when its pace allows it, and not before this time.
-    fn requeue(&mut self, query: &Query, at: Instant, now: Instant) {
+    /// A request for this query is over.
+    fn take_poll(&mut self, call: RequestId, query: &Query) -> Option<Sent> {
         let watches = &mut self.wire.watches;
-        if let Some(poll) = watches.polls.get_mut(query) {
-            poll.again(now);
-            poll.due = poll.due.max(at);
-            watches.queue.insert((poll.due, query.clone()));
-        }
+        watches.polls.get(query)?.call.filter(|sent| sent.id == call)?;
+        watches.take_call(query)
     }
 
     /// The answer to a query is complete.
@@ -141,9 +141,9 @@ impl Consul {
         let (What::Aside(query), Some(head)) = (&call.what, &call.head) else {
             return;
         };
-        if self.take_poll(id, query).is_none() {
+        let Some(sent) = self.take_poll(id, query) else {
             return;
-        }
+        };
         let body = call.body.bytes().unwrap_or_default();
         if head.status == 200 {
             // Whatever stands between may answer with an empty list, but not with an index.
@@ -163,7 +163,13 @@ impl Consul {
             return match read {
                 Ok((listing, names)) => {
                     self.on_answer(Channel::Watch, call.way, now);
-                    self.on_listed(query, (index.max(1), is_filtered(head)), listing, names, now);
+                    let empty = listing.instances.is_empty() && listing.skipped.is_empty() && names.is_empty();
+                    if empty && !sent.as_nobody && self.may_hide(head) {
+                        return self.ask_next(query, Next::AllAsNobody, now);
+                    }
+                    let proof = sent.since != Some(index) || is_servers_word(head);
+                    let answer = Answer { index: index.max(1), filtered: is_filtered(head), proof };
+                    self.on_listed(query, answer, listing, names, now);
                 }
                 Err(error) => self.on_lost(query, &call, Fall::Bad(None), &error.to_string(), now),
             };
@@ -177,12 +183,48 @@ impl Consul {
                 self.on_answer(Channel::Watch, call.way, now);
                 self.on_denied(query, head, text, now);
             }
-            500 if several => {
+            500 | 503 if several && self.is_datacenters(query, head.status, &text) => {
                 self.on_answer(Channel::Watch, call.way, now);
                 self.on_silent(query, head.retry_after(), now);
             }
             _ => self.on_lost(query, &call, Fall::Bad(head.retry_after()), &text, now),
         }
+    }
+
+    /// Whether an empty list may be one of which all is hidden. To those who show no token, Consul does not say that it
+    /// hides anything; nor does it say whether the agent has shown its own for them.
+    fn may_hide(&self, head: &Head) -> bool {
+        let denies = |said: &str| said.eq_ignore_ascii_case("deny");
+        self.wire.options.token.is_none()
+            && !is_filtered(head)
+            && head.header("x-consul-default-acl-policy").is_some_and(denies)
+    }
+
+    /// Something else is asked than what has changed.
+    fn ask_next(&mut self, query: &Query, next: Next, now: Instant) {
+        if let Some(poll) = self.wire.watches.polls.get_mut(query) {
+            poll.next = next;
+        }
+        self.wire.watches.line_up(query, Some(now), now);
+    }
+
+    /// Whether a failure is a datacenter's, and not the agent's. What agents cannot find servers for, the next one may,
+    /// once around; and if nothing is heard at all, it is no single datacenter.
+    fn is_datacenters(&mut self, query: &Query, status: u16, text: &str) -> bool {
+        if status == 503 && !["rpc error", "reading from server"].iter().any(|words| text.contains(words)) {
+            return false;
+        }
+        let watches = &mut self.wire.watches;
+        // Another datacenter's come as an `rpc error`.
+        if (text.starts_with("No cluster leader") || text.contains("No known Consul servers"))
+            && let Some(poll) = watches.polls.get_mut(query)
+        {
+            poll.leaderless = poll.leaderless.wrapping_add(1);
+            if !poll.leaderless.is_multiple_of(self.config.origins.len().max(1)) {
+                return false;
+            }
+        }
+        watches.polls.iter().any(|(other, poll)| other != query && poll.epoch.is_some() && !poll.stale)
     }
 
     /// A query is over without an answer that makes sense.
@@ -202,7 +244,7 @@ impl Consul {
         };
         // If others were answered since it was sent, it is not the agent that is silent, but a datacenter behind it.
         let several = self.wire.options.datacenters.len() > 1;
-        let others = self.wire.heard.is_some_and(|heard| heard > sent);
+        let others = self.wire.heard.is_some_and(|heard| heard > sent.at);
         if several && others && matches!(fall, Fall::Bad(_)) {
             self.counters.failures += 1;
             return self.on_silent(query, None, now);
@@ -218,12 +260,24 @@ impl Consul {
             return;
         }
         // Those that wait for their turn are not heard either.
-        let watches = &self.wire.watches;
-        let unheard = |query: &Query| watches.polls.get(query).is_some_and(|poll| !poll.stale);
-        let waiting = watches.queue.iter().map(|(_, query)| query).filter(|query| unheard(query));
-        for query in waiting.cloned().collect::<alloc::vec::Vec<_>>() {
-            self.doubt(&query);
-            self.tell(&query, &[], now);
+        let queue = self.wire.watches.queue.iter().cloned().collect();
+        self.doubt_queued(queue, now);
+    }
+
+    /// What has had no turn for long, because time has leapt (a machine slept), is not known to be so any more.
+    pub(super) fn doubt_overdue(&mut self, now: Instant) {
+        let late = self.config.call_timeout.saturating_add(ROUND);
+        let overdue = self.wire.watches.queue.overdue(late, now).cloned().collect();
+        self.doubt_queued(overdue, now);
+    }
+
+    fn doubt_queued(&mut self, queued: Vec<Query>, now: Instant) {
+        for query in queued {
+            if self.wire.watches.polls.get(&query).is_some_and(|poll| !poll.stale) {
+                self.doubt(&query);
+                self.wire.watches.line_up(&query, None, now);
+                self.tell(&query, &[], now);
+            }
         }
     }
 
@@ -255,7 +309,7 @@ impl Consul {
     /// What the query gave is out of date, and it is asked again at this time, or later.
     fn fail(&mut self, query: &Query, at: Instant, now: Instant) {
         self.doubt(query);
-        self.requeue(query, at, now);
+        self.wire.watches.line_up(query, Some(at), now);
         self.tell(query, &[], now);
     }
 
@@ -264,7 +318,7 @@ impl Consul {
     fn on_listed(
         &mut self,
         query: &Query,
-        (index, filtered): (u64, bool),
+        Answer { index, filtered, proof }: Answer,
         listing: Listing,
         names: alloc::collections::BTreeSet<crate::name::ServiceName>,
         now: Instant,
@@ -277,10 +331,17 @@ impl Consul {
         let faults = self.config.faults;
         let empty = listing.instances.is_empty() && names.is_empty();
         let current = self.wire.watches.epoch;
+        let half = self.wire.options.wait / 2;
         let Some(poll) = self.wire.watches.polls.get_mut(query) else {
             return;
         };
         poll.backoff.worked(now);
+        poll.leaderless = 0;
+        if proof {
+            poll.proven = now;
+        } else if now.saturating_since(poll.proven) >= half {
+            poll.next = Next::All;
+        }
         let denied = filtered && !core::mem::replace(&mut poll.filtered, filtered);
         poll.filtered = filtered;
         let fell = poll.index > index && !faults.has(Fault::ConsulIndexKept);
@@ -289,7 +350,7 @@ impl Consul {
         if !faults.has(Fault::ConsulIndexKept) || index > poll.index {
             poll.index = if fell { 0 } else { index };
         }
-        let (mut lost, mut gone) = (false, alloc::vec::Vec::new());
+        let (mut lost, mut gone) = (false, Vec::new());
         let believed = !(filtered && empty) || faults.has(Fault::ConsulFilteredEmpties);
         if believed {
             // Something is missing that was there before an outage, and nothing shows that it is the same Consul as
@@ -302,7 +363,9 @@ impl Consul {
                 // Another query has found memory lost; this one goes on where it was, so that it has the last word.
                 gone = poll.instances.keys().filter(|id| !listing.instances.contains_key(*id)).cloned().collect();
             }
-            poll.heard = now;
+            if proof {
+                poll.heard = now;
+            }
             poll.epoch = Some(if lost { current + 1 } else { current });
             poll.tried = poll.epoch;
             (poll.instances, poll.nodes) = (listing.instances, listing.nodes);
@@ -323,7 +386,7 @@ impl Consul {
             self.emit(ClientEvent::WatchRefused(problem));
         }
         self.set_stale(query, !believed);
-        self.requeue(query, now, now);
+        self.wire.watches.line_up(query, Some(now), now);
         if lost {
             self.begin_epoch(query, now);
         }
@@ -338,12 +401,18 @@ impl Consul {
     }
 }
 
+/// Whether servers were asked for it. An agent that follows its servers by itself goes on to answer with what it has heard
+/// when it hears them no more; agents that do not say what they do are taken for such.
+fn is_servers_word(head: &Head) -> bool {
+    head.header("x-consul-query-backend").is_some_and(|said| said.eq_ignore_ascii_case("blocking-query"))
+}
+
 /// Whether rights are missing to see all.
 fn is_filtered(head: &Head) -> bool {
     head.header("x-consul-results-filtered-by-acls").is_some_and(|said| said.eq_ignore_ascii_case("true"))
 }
 
-/// How long each query waits, if so many may wait at once and there are so many.
+/// How long each query waits: if there are more than have a place, each has its turn about once a round. If so many may wait at once and there are so many.
 fn turn(wait: Duration, at_once: usize, polls: usize) -> Duration {
     if polls <= at_once {
         return wait;

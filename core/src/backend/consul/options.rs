@@ -37,7 +37,7 @@ pub struct ConsulOptions {
     /// How long a query waits for a change. Consul takes up to ten minutes, and adds up to a sixteenth.
     pub wait: Duration,
     /// The most queries that wait at once. In a browser, which has six connections to an origin, four. Beyond, they take
-    /// turns.
+    /// turns. Beside them go those that are answered at once, a quarter as many, but one at least and eight at most.
     pub long_polls: usize,
     /// For how long what Consul does not list proves nothing, after it has lost its memory.
     pub warm_up: Duration,
@@ -111,6 +111,16 @@ impl Default for ConsulOptions {
 }
 
 impl ConsulOptions {
+    /// How many queries may wait at once.
+    pub(super) fn places(&self) -> usize {
+        self.long_polls.max(1)
+    }
+
+    /// How many more may be under way that do not wait, so that none of these has to wait for those that do.
+    pub(super) fn beside(&self) -> usize {
+        (self.long_polls / 4).clamp(1, 8)
+    }
+
     /// The keys that [`from_url`](Self::from_url) reads.
     pub const KEYS: &'static [&'static str] = &[
         "checks",

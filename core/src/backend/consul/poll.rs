@@ -35,11 +35,37 @@ impl Query {
     }
 }
 
+/// A request for a query.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sent {
+    pub(super) id: RequestId,
+    /// The era of the link that it was sent in.
+    pub(super) era: u64,
+    pub(super) at: Instant,
+    /// The index that it waits from, if it waits.
+    pub(super) since: Option<u64>,
+    /// Whether it says that nobody asks, and not just who does.
+    pub(super) as_nobody: bool,
+}
+
+/// What is asked next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Next {
+    /// What changes from where it was.
+    #[default]
+    Change,
+    /// What there is, because the last answer proves nothing.
+    All,
+    /// What there is, in the name of nobody: only to those who show a token, if that of nobody, Consul says that it hides
+    /// something.
+    AllAsNobody,
+}
+
 /// A query and what it gave.
 #[derive(Debug)]
 pub(super) struct Poll {
-    /// The request that is under way, the era of the link that it was sent in, and when.
-    pub(super) call: Option<(RequestId, u64, Instant)>,
+    /// The request that is under way.
+    pub(super) call: Option<Sent>,
     /// When it is to be asked next, if it is not under way.
     pub(super) due: Instant,
     /// The index of the last answer; 0: there is none to wait from.
@@ -60,6 +86,11 @@ pub(super) struct Poll {
     pub(super) names: BTreeSet<ServiceName>,
     /// Whether it was told that rights are missing.
     pub(super) filtered: bool,
+    pub(super) next: Next,
+    /// When an answer last showed that somebody knows what there is.
+    pub(super) proven: Instant,
+    /// How often an agent said that it has no leader, since the last good answer.
+    pub(super) leaderless: usize,
     /// For what it alone was refused.
     pub(super) backoff: Backoff,
     pace: Pace,
@@ -80,6 +111,9 @@ impl Poll {
             nodes: BTreeSet::new(),
             names: BTreeSet::new(),
             filtered: false,
+            next: Next::Change,
+            proven: now,
+            leaderless: 0,
             backoff,
             pace: Pace { at: now },
         }
@@ -87,13 +121,14 @@ impl Poll {
 
     /// From where to wait for a change; `None`: at once.
     pub(super) const fn since(&self) -> Option<u64> {
-        if self.resuming || self.index == 0 { None } else { Some(self.index) }
+        if self.resuming || self.index == 0 || !matches!(self.next, Next::Change) { None } else { Some(self.index) }
     }
 
     /// It is sent.
-    pub(super) fn sent(&mut self, call: RequestId, era: u64, now: Instant) {
-        self.call = Some((call, era, now));
-        self.pace.spend(now);
+    pub(super) fn sent(&mut self, sent: Sent) {
+        self.call = Some(sent);
+        self.next = Next::Change;
+        self.pace.spend(sent.at);
     }
 
     /// It is to be asked again when its pace allows it.

@@ -25,6 +25,7 @@ mod encoding;
 #[cfg(feature = "planted-faults")]
 mod faults;
 mod registering;
+mod trust;
 mod watching;
 
 /// A machine and the requests that it has sent.

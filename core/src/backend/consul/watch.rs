@@ -11,7 +11,8 @@ use core::mem;
 use smol_str::SmolStr;
 
 use super::Consul;
-use super::poll::{Poll, Query};
+use super::poll::{Poll, Query, Sent};
+use super::queue::Queue;
 use crate::catalog::Selector;
 use crate::client::Backoff;
 use crate::client::subscription::{Delivery, Following, InterestId, Told};
@@ -30,10 +31,11 @@ pub(super) struct Watches {
     exact: BTreeMap<ServiceKey, InterestId>,
     wide: BTreeSet<InterestId>,
     pub(super) polls: BTreeMap<Query, Poll>,
-    /// Those that are not under way, by when they are due.
-    pub(super) queue: BTreeSet<(Instant, Query)>,
-    /// How many are under way.
+    /// Those that are not under way.
+    pub(super) queue: Queue,
+    /// How many are under way, and how many of these wait for a change.
     pub(super) open: usize,
+    pub(super) waiting: usize,
     /// Those whose answers are out of date.
     stale: BTreeSet<Query>,
     /// What was delivered of each service: its instances in all datacenters.
@@ -56,15 +58,16 @@ struct View {
 }
 
 impl Watches {
-    pub(super) const fn new(name: SmolStr) -> Self {
+    pub(super) fn new(name: SmolStr) -> Self {
         Self {
             version: None,
             views: BTreeMap::new(),
             exact: BTreeMap::new(),
             wide: BTreeSet::new(),
             polls: BTreeMap::new(),
-            queue: BTreeSet::new(),
+            queue: Queue::default(),
             open: 0,
+            waiting: 0,
             stale: BTreeSet::new(),
             shown: BTreeMap::new(),
             name,
@@ -80,6 +83,27 @@ impl Watches {
 
     pub(super) const fn settles(&self) -> Option<Instant> {
         self.settles
+    }
+
+    /// The request of a query is over, or given up.
+    pub(super) fn take_call(&mut self, query: &Query) -> Option<Sent> {
+        let sent = self.polls.get_mut(query)?.call.take()?;
+        self.open -= 1;
+        self.waiting -= usize::from(sent.since.is_some());
+        Some(sent)
+    }
+
+    /// Puts a query that is not under way to where it belongs by now, due when its pace allows it and not before `at`.
+    pub(super) fn line_up(&mut self, query: &Query, at: Option<Instant>, now: Instant) {
+        let Some(poll) = self.polls.get_mut(query).filter(|poll| poll.call.is_none()) else {
+            return;
+        };
+        self.queue.take(poll.due, query);
+        if let Some(at) = at {
+            poll.again(now);
+            poll.due = poll.due.max(at);
+        }
+        self.queue.put(poll.due, query.clone(), poll.since().is_some());
     }
 
     /// Whether a view has been shown this epoch.
@@ -215,16 +239,14 @@ impl Consul {
         let wanted: BTreeSet<Query> = names.chain(health).collect();
         let unwanted: Vec<Query> = watches.polls.keys().filter(|query| !wanted.contains(*query)).cloned().collect();
         for query in unwanted {
+            let call = watches.take_call(&query);
             let Some(poll) = watches.polls.remove(&query) else {
                 continue;
             };
             watches.stale.remove(&query);
-            match poll.call {
-                Some((call, ..)) => {
-                    watches.open -= 1;
-                    self.calls.cancel(call);
-                }
-                None => drop(watches.queue.remove(&(poll.due, query.clone()))),
+            match call {
+                Some(call) => drop(self.calls.cancel(call.id)),
+                None => watches.queue.take(poll.due, &query),
             }
             if let Query::Health(service, _) = query {
                 watches.shown.remove(&service);
@@ -232,7 +254,7 @@ impl Consul {
         }
         for query in wanted {
             if !watches.polls.contains_key(&query) {
-                watches.queue.insert((now, query.clone()));
+                watches.queue.put(now, query.clone(), false);
                 watches.polls.insert(query, Poll::new(now, Backoff::default()));
             }
         }
@@ -339,12 +361,12 @@ impl Consul {
             return;
         };
         poll.resuming = true;
-        if let Some((call, ..)) = poll.call.take() {
-            watches.open -= 1;
-            poll.again(now);
-            poll.due = poll.due.max(at);
-            watches.queue.insert((poll.due, query.clone()));
-            self.calls.cancel(call);
+        match watches.take_call(query) {
+            Some(call) => {
+                watches.line_up(query, Some(at), now);
+                self.calls.cancel(call.id);
+            }
+            None => watches.line_up(query, None, now),
         }
     }
 
@@ -363,8 +385,8 @@ impl Consul {
     pub(super) fn close_watches(&mut self) {
         let name = self.wire.watches.name.clone();
         let watches = mem::replace(&mut self.wire.watches, Watches::new(name));
-        for (call, ..) in watches.polls.into_values().filter_map(|poll| poll.call) {
-            self.calls.cancel(call);
+        for call in watches.polls.into_values().filter_map(|poll| poll.call) {
+            self.calls.cancel(call.id);
         }
     }
 }

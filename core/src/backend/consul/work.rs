@@ -180,7 +180,12 @@ impl Consul {
                 let ttl = self.holdings.wanted_ttl(id).unwrap_or(self.wire.options.ttl);
                 let wanted = self.holdings.wanted(id)?;
                 let body = registration(wanted, &self.wire.options, ttl, self.config.faults);
-                (Method::Put, at("/v1/agent/service/register").query("replace-existing-checks", "true"), body)
+                // Maintenance is a check, which would be replaced, too: what drains would be seen for a moment. The checks of
+                // endpoints that it has no more go when it is up again.
+                let drains = self.wire.options.maintenance && is_out(wanted.status());
+                let target = at("/v1/agent/service/register");
+                let target = if drains { target } else { target.query("replace-existing-checks", "true") };
+                (Method::Put, target, body)
             }
             Step::Maintain(enable) => {
                 let status = self.holdings.wanted(id).map_or(Status::Up, |wanted| wanted.status());
@@ -203,7 +208,7 @@ impl Consul {
         let options = &self.wire.options;
         if step == Step::Put && options.maintenance {
             let status = self.holdings.wanted(id).map_or(Status::Up, |wanted| wanted.status());
-            if matches!(status, Status::Draining | Status::Down) {
+            if is_out(status) {
                 // Before the check passes: so it is not seen in between.
                 return Some(Step::Maintain(true));
             }
@@ -373,6 +378,11 @@ impl super::Wire {
             self.placed.sweep = self.placed.of.len() * 2 + 1_024;
         }
     }
+}
+
+/// Whether an instance that says so is to get no calls.
+const fn is_out(status: Status) -> bool {
+    matches!(status, Status::Draining | Status::Down)
 }
 
 /// The one registration that a piece of work is about.

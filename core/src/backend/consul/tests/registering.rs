@@ -126,6 +126,27 @@ fn an_instance_that_drains_is_in_maintenance_until_it_is_up() {
     assert!(hand.next().1.contains("check/update"), "no maintenance: none to end");
 }
 
+/// The maintenance check of an instance is one of those that a registration replaces.
+#[test]
+fn a_change_of_what_drains_does_not_end_its_maintenance_for_a_moment() {
+    let mut hand = Hand::new();
+    let id = hand.registered(instance("a"));
+    for (patch, replaces) in [
+        (Patch::new().with_status(Status::Draining), false),
+        (Patch::new().with_weight(3), false),
+        (Patch::new().with_status(Status::Up), true),
+    ] {
+        hand.consul.update(id, &patch, hand.now).unwrap();
+        let (put, path, _) = hand.next();
+        assert!(path.starts_with("PUT /v1/agent/service/register"), "{path}");
+        assert_eq!(path.ends_with("replace-existing-checks=true"), replaces, "{path}");
+        hand.say(put, 200, "");
+        hand.done();
+        hand.done();
+        assert!(hand.consul.registration(id).unwrap().current);
+    }
+}
+
 #[test]
 fn a_deregistration_is_good_when_there_is_nothing_to_take_out() {
     for (status, text) in
