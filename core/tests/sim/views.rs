@@ -189,7 +189,7 @@ impl World {
         };
         let invented = extra.iter().find(|place| !before.contains_key(*place) && !was_there(place)).cloned();
         // What another registry had in between, as a slow holder did not see, is not confirmed and kept.
-        let alone = self.nodes.len() == 1 || sub.pace < 20 * MILLI;
+        let alone = self.nodes.len() == 1;
         let ghost = extra.iter().find(|place| alone && earlier.contains_key(*place)).cloned();
         let settled = history.settled;
         let forgot = history.forgot;
@@ -202,8 +202,8 @@ impl World {
             let let_go = |settled: u64| settled.max(it.began.max(came) + kept) + 30 * SECOND;
             it.settled.is_some_and(|settled| let_go(settled) >= looked) && it.began < history.began
         });
-        // Whoever looks at once sees each step, and nothing may go in between.
-        let prompt = sub.pace < 20 * MILLI;
+        // Whoever looks at once sees each step, and nothing may go in between, unless another registry is there at once.
+        let prompt = sub.pace < 20 * MILLI && alone;
         let gone = gone.filter(|place| prompt || !left(place)).cloned();
         let came_back =
             forgot && before.keys().any(|place| sub.truth.contains_key(place)) && was == Provenance::Unconfirmed;
