@@ -93,7 +93,7 @@ pub async fn a_status_is_set_and_survives_the_registry<R: Runtime>(stage: Stage<
 
     arena.command("kill").await;
     arena.command("start").await;
-    stage.state("it is lost", &mut held, |state| matches!(state, RegistrationState::Lost(_))).await;
+    stage.until("it is lost", async || client.counters().losses > 0).await;
     stage.registered(&mut held).await;
     assert_eq!(arena.listed("web").await[0]["metadata"]["status"], "draining");
     held.set_status(Status::Up).expect("it is held");
