@@ -4,8 +4,6 @@ use std::panic::{self, AssertUnwindSafe};
 
 use super::*;
 use crate::fault::Fault;
-#[cfg(target_family = "wasm")]
-use wasm_bindgen_test::wasm_bindgen_test as test;
 
 fn endpoints_survive(faults: Faults) {
     let instance = instance("a").with_endpoint(Endpoint::new("grpc://10.0.0.5:9001").unwrap());
