@@ -44,11 +44,15 @@ fn kinds() -> impl Iterator<Item = &'static Kind> {
 #[test]
 fn whatever_happens_no_law_is_broken() {
     for kind in kinds() {
-        let (tally, failure) =
-            campaign(kind, number("STORES_SEED", 1), number("STORES_RUNS", runs(kind)), Faults::default());
+        let count = number("STORES_RUNS", runs(kind));
+        let (tally, failure) = campaign(kind, number("STORES_SEED", 1), count, Faults::default());
         println!("{}", tally.lines(kind.name));
         if let Some(failure) = failure {
             panic!("{}", explain(kind, &failure, Faults::default()));
+        }
+        if count < runs(kind) {
+            // Too few to reach everything.
+            continue;
         }
         let fenced = if kind.laws.fences { FENCED } else { &[] };
         // Our own registry has no entries that are none.

@@ -14,7 +14,7 @@ use crate::time::Instant;
 /// | state | failure | success | timeout |
 /// |---|---|---|---|
 /// | up | next origin; a broken connection: wait a part of the spread, otherwise: back off → down | up | – |
-/// | down, waiting | of a request sent before the last failure: nothing | up, no wait | when due: down, ready |
+/// | down, waiting | of a request sent before the last failure: nothing | of such a request: nothing | when due: down, ready |
 /// | down, ready | another origin not yet tried: it is next, at once; otherwise: back off | up | – |
 #[derive(Debug, Default)]
 pub(crate) struct Link {
@@ -60,8 +60,12 @@ impl Link {
         self.retry
     }
 
-    /// An answer has come. Says whether that is news.
-    pub(crate) fn succeeded(&mut self, now: Instant) -> bool {
+    /// An answer has come to a request that went this way. Says whether that is news. What was sent before the last
+    /// failure proves nothing of the time after it, and shortens no wait.
+    pub(crate) fn succeeded(&mut self, way: Way, now: Instant) -> bool {
+        if way.era != self.era {
+            return false;
+        }
         self.backoff.worked(now);
         self.retry = None;
         self.tried = 0;

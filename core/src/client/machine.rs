@@ -288,7 +288,7 @@ impl<P: Protocol> Machine<P> {
 
     /// An answer has come this way.
     pub(crate) fn on_answer(&mut self, channel: Channel, way: Way, now: Instant) {
-        if self.link_mut(channel).succeeded(now) {
+        if self.link_mut(channel).succeeded(way, now) {
             let origin = self.origin(way.origin);
             self.emit(ClientEvent::Connected { channel, origin });
         }
