@@ -377,7 +377,7 @@ impl World {
         let keep = self.random.index(exchange.flights.len() + 1);
         let mut cut = false;
         if keep < exchange.flights.len() {
-            exchange.intact = false;
+            // Nothing cut is ever taken for whole: the end goes with what is cut.
             exchange.flights.truncate(keep + 1);
             if let Some((_, Input::Chunk(bytes))) = exchange.flights.back_mut() {
                 let at = self.random.index(bytes.len().max(1));
