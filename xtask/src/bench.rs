@@ -1,9 +1,9 @@
 //! `cargo xtask bench`: the measurements behind the figures in the documentation, in release.
 
 use crate::failure::{Failure, Result};
-use crate::{setup, shell};
+use crate::{servers, setup, shell};
 
-const USAGE: &str = "usage: cargo xtask bench core|server [--json] [-- ARGS]";
+const USAGE: &str = "usage: cargo xtask bench core|server|stores [--json] [-- ARGS]";
 
 /// Builds the harness in release and hands it all further arguments.
 ///
@@ -28,6 +28,9 @@ pub(crate) fn run(arguments: &[String]) -> Result {
             harness.args(["--bin", "load"]);
             let server = "build --release --package periplus-server --bin periplus";
             shell::run(shell::cargo(server))?;
+        }
+        "stores" => {
+            harness.args(["--features", "stores", "--bin", "stores"]).envs(servers::ensure()?);
         }
         _ => return Err(Failure::usage(USAGE)),
     }

@@ -30,6 +30,12 @@ impl Report {
         Self { columns, wanted }
     }
 
+    /// Judges nothing.
+    #[must_use]
+    pub const fn beside(columns: Vec<(String, Record)>) -> Self {
+        Self { columns, wanted: Vec::new() }
+    }
+
     /// The figures as one JSON document.
     ///
     /// # Errors

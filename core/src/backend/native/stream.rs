@@ -160,18 +160,25 @@ impl Native {
     /// When the streams want to be looked at.
     pub(super) fn streams_timeout(&self) -> Option<Instant> {
         let due = self.wire.streams.due.map(|due| self.watch.retry().map_or(due, |retry| due.max(retry)));
-        let silent = self.wire.streams.open.as_ref().map(|open| open.heard.saturating_add(self.config.silence));
+        let Streams { open, before, .. } = &self.wire.streams;
+        let heard = open.as_ref().map(|open| open.heard).or(before.as_ref().map(|(_, heard)| *heard));
+        let silent = heard.map(|heard| heard.saturating_add(self.config.silence));
         let silent = silent.filter(|_| !self.config.faults.has(Fault::SilenceForgotten));
         due.into_iter().chain(silent).min()
     }
 
-    /// Gives up a stream that has been silent for too long.
+    /// Gives up a stream that has been silent for too long. One that takes over from a stream has until that would have
+    /// been: whoever watches this and that, again and again, would else never hear that nothing is heard.
     pub(super) fn watch_silence(&mut self, now: Instant) {
-        let silent = |stream: &&Stream| stream.heard.saturating_add(self.config.silence) <= now;
-        let forgotten = self.config.faults.has(Fault::SilenceForgotten);
-        if let Some(open) = self.wire.streams.open.as_ref().filter(silent).filter(|_| !forgotten) {
+        if self.config.faults.has(Fault::SilenceForgotten) {
+            return;
+        }
+        let silent = |heard: Instant| heard.saturating_add(self.config.silence) <= now;
+        if let Some(open) = self.wire.streams.open.as_ref().filter(|open| silent(open.heard)) {
             let id = open.call;
             self.break_off(id, Fall::Bad(None), "the registry has gone silent", now);
+        } else if let Some((mut following, heard)) = self.wire.streams.before.take_if(|(_, heard)| silent(*heard)) {
+            self.subscriptions.stale(&mut following, heard);
         }
     }
 

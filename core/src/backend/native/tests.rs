@@ -312,6 +312,32 @@ fn what_was_followed_is_stale_if_the_new_stream_is_not_answered() {
 }
 
 #[test]
+fn a_new_stream_that_is_not_answered_does_not_put_off_the_end_of_the_silence() {
+    let mut hand = Hand::new();
+    let first = hand.native.watch(&web(), hand.now).unwrap();
+    let old = hand.drain().0;
+    hand.native.handle_response(old, &event_stream(), hand.now);
+    hand.say(old, "event: snapshot\ndata: {\"service\":\"web\",\"count\":0}\nid: e.4\n\n");
+    let heard = hand.now;
+    let silence = hand.native.config.silence;
+    // Somebody follows something else every five seconds: each stream replaces one that nothing was heard of.
+    let mut others = 0;
+    hand.now = heard.saturating_add(silence - Duration::from_secs(20));
+    while hand.now < heard.saturating_add(silence) {
+        assert_eq!(hand.provenance(first), Provenance::Live);
+        others += 1;
+        let other = Selector::all(Namespace::new(format!("other-{others}")).unwrap());
+        hand.native.watch(&other, hand.now).unwrap();
+        hand.tick();
+        let _opening = hand.drain();
+        hand.now = heard.saturating_add(silence - Duration::from_secs(20) + Duration::from_secs(5) * others);
+    }
+    assert!(hand.native.poll_timeout().is_some_and(|at| at <= hand.now));
+    hand.native.handle_timeout(hand.now);
+    assert_eq!(hand.provenance(first), Provenance::Stale { since: heard });
+}
+
+#[test]
 fn a_stream_that_breaks_off_in_a_delivery_delivers_nothing_of_it() {
     let mut hand = Hand::new();
     let id = hand.native.watch(&web(), hand.now).unwrap();
