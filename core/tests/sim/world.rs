@@ -566,11 +566,9 @@ impl World {
             let until = server.registry.warming_until()?;
             Some(until.saturating_since(server.registry.now()).as_micros() as u64 * 102 / 100)
         });
-        // What was not confirmed is shown for its own ttl, and then goes.
-        let forgot = self.books.history(survivor).forgot;
-        let began = self.books.history(survivor).began;
-        let shown = (began + bound + 190 * SECOND).saturating_sub(self.now);
-        self.bound = bound.max(warming.map_or(0, |left| left + 5 * SECOND)).max(if forgot { shown } else { 0 });
+        // Who has not heard of the loss yet shows what is not confirmed for its own ttl from then on.
+        let shown = if self.books.history(survivor).forgot { bound + 190 * SECOND } else { 0 };
+        self.bound = bound.max(warming.map_or(0, |left| left + 5 * SECOND)).max(shown);
         self.after(self.bound, Event::CheckCalm);
     }
 
