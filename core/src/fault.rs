@@ -57,6 +57,8 @@ faults! {
     SupersededUntold,
     /// Generations do not rise.
     GenerationStays,
+    /// Generations that were reclaimed are not counted: who registers later may have a lower one.
+    ReclaimUncounted,
     /// An overlay is forgotten when the instance registers again.
     OverlayLost,
     /// A stalled driver expires those who could not renew.
@@ -145,6 +147,8 @@ faults! {
     /// What a Consul without its memory does not list is taken for gone.
     ConsulLossBelieved,
     // Of clients of etcd.
+    /// etcd: what a history lacks in which nothing is as it was is taken for gone.
+    EtcdOpenBelieved,
     /// etcd: a registration that is made again takes the key from whoever has it.
     EtcdTakesBack,
     /// etcd: a holder does not watch its own key.

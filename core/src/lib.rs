@@ -84,7 +84,8 @@
 //!   times finds out when the old one has come.
 //! - *Who holds an id is decided by generation, not by time.* A holder that was superseded learns it at its next call,
 //!   and when it registers again naming the generation it had, it is refused, even by a registry that has forgotten
-//!   the lease.
+//!   the lease. Generations rise over all that were ever given out or reclaimed, so that it makes no difference whether
+//!   it was superseded, or was thrown out first and another came then; if nobody came, it registers again.
 #![no_std]
 #![forbid(unsafe_code)]
 

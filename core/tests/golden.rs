@@ -10,12 +10,12 @@ use periplus_core::fault::Faults;
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 const GOLDEN: [u64; 6] = [
-    0xd8d5_134c_5890_fd20,
-    0x7332_c3db_03fc_a9be,
-    0x7961_bdd2_1d70_6ee1,
-    0x7ba0_08d8_2ede_a309,
-    0x5fbf_ee0b_3bff_769e,
-    0xd846_4230_c03a_7cbe,
+    0xf874_d214_c435_2644,
+    0xeedd_31cb_5cf8_a90a,
+    0x43a2_ad43_2320_8594,
+    0x7e6c_88bc_c1f2_5f1b,
+    0xa8b9_fcea_35d4_29f1,
+    0x68c6_cbc9_21ba_d046,
 ];
 
 fn ops(seed: u32) -> Vec<Op> {

@@ -2,7 +2,7 @@
 //!
 //! What CI runs takes about a minute. For longer campaigns, and for a seed that failed:
 //!
-//! - `STORES_ONLY=etcd`: one kind of store: `native`, `consul` or `etcd`;
+//! - `STORES_ONLY=etcd`: one kind of store: `native`, `consul`, `consul-wide` or `etcd`;
 //! - `STORES_SEED=198`, `STORES_RUNS=1`: the first seed, and how many runs of about 25 minutes each;
 //! - `STORES_LINES=100000`: how much of the trace is shown of a run that failed, after it was made small;
 //! - `STORES_PATIENCE=1000`: the runs within which each planted bug is to be caught (with `--features planted-faults`).
@@ -21,13 +21,13 @@ use periplus_core::fault::Faults;
 use simulator::campaign::{Failure, campaign, explain, try_run};
 use simulator::kind::{KINDS, Kind};
 use simulator::plan::Plan;
-use simulator::tally::{FENCED, MARKS};
+use simulator::tally::{FENCED, MARKS, WIDE};
 
 /// The runs of every CI run. Our own registry has a simulator of its own; a run with Consul takes longest.
 fn runs(kind: &Kind) -> u64 {
     match kind.name {
         "native" => 150,
-        "consul" => 150,
+        "consul" | "consul-wide" => 100,
         _ => 300,
     }
 }
@@ -56,7 +56,8 @@ fn whatever_happens_no_law_is_broken() {
         }
         let fenced = if kind.laws.fences { FENCED } else { &[] };
         // Our own registry has no entries that are none.
-        let mut never = tally.never_reached(&[MARKS, fenced].concat());
+        let wide = if kind.wide { WIDE } else { &[] };
+        let mut never = tally.never_reached(&[MARKS, fenced, wide].concat());
         never.retain(|mark| kind.name != "native" || *mark != "an entry was skipped");
         assert!(never.is_empty(), "{}: never reached: {never:?}", kind.name);
     }
@@ -101,15 +102,6 @@ const SHOWN_ELSEWHERE: &[(Fault, &str)] = &[
     (Fault::NumberIgnored, FLEET),
     (Fault::HalfDelivery, FLEET),
     (Fault::LingersForever, FLEET),
-    // The fake agent's index never falls while it remembers.
-    (Fault::ConsulIndexKept, CONSUL),
-    // Here all checks are passed by the renewals, a little later.
-    (Fault::ConsulNotPassed, CONSUL),
-    // Here all addresses are one agent's.
-    (Fault::ConsulRenewsElsewhere, CONSUL),
-    // No fake agent has access rules, and there is one datacenter.
-    (Fault::ConsulFilteredEmpties, CONSUL),
-    (Fault::ConsulDatacenterEmpties, CONSUL),
 ];
 
 /// The simulator of our own protocol, with its herd.
@@ -120,9 +112,14 @@ const FLEET: &str = "tests/sim.rs: every_planted_client_bug_is_caught";
 #[cfg(feature = "planted-faults")]
 const SUBSCRIPTIONS: &str = "tests/subscriptions.rs: every_planted_bug_is_caught";
 
-/// A test of the client of Consul by itself, which plants them one by one and fails if its story is told all the same.
+/// Bugs that take several agents, datacenters or tokens to be seen.
 #[cfg(feature = "planted-faults")]
-const CONSUL: &str = "src/backend/consul/tests/faults.rs: every_planted_bug_of_consul_is_caught";
+const OF_WIDE: &[Fault] = &[
+    Fault::ConsulIndexKept,
+    Fault::ConsulRenewsElsewhere,
+    Fault::ConsulFilteredEmpties,
+    Fault::ConsulDatacenterEmpties,
+];
 
 /// The bugs of one protocol, or of what all clients share.
 #[cfg(feature = "planted-faults")]
@@ -133,7 +130,8 @@ fn is_of(fault: Fault, kind: &Kind) -> bool {
     if shared {
         fault as usize >= Fault::CoverFromAnswer as usize && kind.name == "native"
     } else {
-        name.starts_with(kind.name)
+        let (of, wide) = kind.name.split_once('-').map_or((kind.name, false), |(of, _)| (of, true));
+        name.starts_with(of) && wide == OF_WIDE.contains(&fault)
     }
 }
 

@@ -28,9 +28,10 @@
 //! - A watch whose past was compacted is canceled in a stream that goes on: that watch is listed anew.
 //! - A watch that is not permitted is canceled with success, in the same words as one whose token has worn out.
 //! - The epoch is the id of the cluster. A cluster that was made anew has the same id and counts its revisions from the
-//!   start, so before a stream is opened a few keys are read that prove the history. If it is another one, a
-//!   new epoch begins, and the client takes nothing for gone that is only not listed, until
-//!   [`EtcdOptions::warm_up`] has passed.
+//!   start, unless it was told to go on beyond. So before a stream is opened a few keys are read that prove the history.
+//!   If it is another one, or if nothing is as it was, which proves nothing, and something is missing, a new epoch
+//!   begins, and the client takes nothing for gone that is only not listed, until [`EtcdOptions::warm_up`] has passed.
+//!   So what left while everything else changed, too, leaves so much later.
 //!
 //! # What etcd keeps of a registry's laws
 //!

@@ -49,6 +49,7 @@ use smol_str::SmolStr;
 use super::{CommandError, Provenance, SubscriptionId, Update, View};
 use crate::catalog::Selector;
 use crate::fault::{Fault, Faults};
+use crate::name::{InstanceId, ServiceName};
 use crate::set::Cursor;
 use crate::time::Instant;
 use interest::{Edit, Interest};
@@ -258,6 +259,14 @@ impl Subscriptions {
     }
 
     // What the backend asks.
+
+    /// Whether something is held, and confirmed or from a former life, that a list of this does not have. O(held).
+    pub(crate) fn lacks(&self, selector: &Selector, listed: &BTreeSet<(ServiceName, InstanceId)>) -> bool {
+        let namespace = selector.namespace();
+        let held = self.interests.values().filter(|it| it.selector.namespace() == namespace);
+        let held = held.flat_map(|it| &it.instances).filter(|(_, held)| held.unconfirmed.is_none());
+        held.map(|(key, _)| key).any(|key| selector.names(namespace, &key.0) && !listed.contains(key))
+    }
 
     /// Everything that is followed now, with the place to resume from; `None`: a snapshot is needed. O(interests ·
     /// prefixes).

@@ -23,6 +23,8 @@ use crate::time::Instant;
 
 /// The largest generation: the largest whole number that every JSON reader takes for itself.
 pub const MAX_GENERATION: u64 = (1 << 53) - 1;
+/// What is reclaimed raises the generations up to here: nobody can use them up.
+const MOST_RECLAIMED: u64 = MAX_GENERATION / 2;
 
 /// One life of a holder: 128 random bits that it draws when it starts. On the wire, 32 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -161,18 +163,25 @@ impl Registry {
         if let Some((remaining, reason)) = self.blocks.remaining(&request.namespace, &request.instance, now) {
             return Err(RegisterError::Blocked { remaining, reason });
         }
+        let service = self.catalog.find_service(&request.namespace, request.instance.service_bytes());
+        let entry = service.and_then(|service| self.catalog.entry(service, request.instance.id_bytes()));
         let over = self.ended.find(names(&request.namespace, &request.instance), request.operation);
         if let Some(over) = over.filter(|_| !self.config.faults.has(Fault::EndedOperationForgotten)) {
-            // Whoever never heard that it had registered must hear that it does not any more, and why.
-            let superseded = over.superseded && over.sequence == request.operation.sequence;
+            // Whoever never heard that it had registered must hear that it does not any more, and why: whoever is there by
+            // now came after it.
+            let other = entry.is_some_and(|entry| !self.is_held_by(entry, request.operation.incarnation));
+            let superseded = (over.superseded || other) && over.sequence == request.operation.sequence;
             let superseded = superseded && !self.config.faults.has(Fault::SupersededUntold);
             return Err(if superseded { RegisterError::Superseded } else { RegisterError::Ended });
         }
-        let service = self.catalog.find_service(&request.namespace, request.instance.service_bytes());
-        match service.and_then(|service| self.catalog.entry(service, request.instance.id_bytes())) {
+        match entry {
             Some(entry) => self.register_again(entry, request, ttl, caller),
             None => self.register_new(service, request, ttl, caller),
         }
+    }
+
+    fn is_held_by(&self, entry: u32, holder: Incarnation) -> bool {
+        self.leases.terms(self.catalog.tag(entry)).incarnation() == holder.0
     }
 
     fn register_new(
@@ -191,7 +200,7 @@ impl Registry {
         };
         let why = self.why(Cause::Registered, Some(caller));
         let entry = self.catalog.insert(service, listed, why);
-        let (lease, generation) = self.grant(entry, operation, ttl, reclaim.unwrap_or(0));
+        let (lease, generation) = self.grant(entry, operation, ttl, reclaim);
         self.remember_base(entry, base);
         let subject = self.subject(entry);
         self.emit(EventKind::Registered { subject, generation }, Some(caller));
@@ -239,7 +248,7 @@ impl Registry {
         if !self.config.faults.has(Fault::SupersededLeaseLives) {
             self.end_lease(entry, LeaseError::Superseded, !same_holder);
         }
-        let (lease, generation) = self.grant(entry, operation, ttl, request.reclaim.unwrap_or(0).max(terms.generation));
+        let (lease, generation) = self.grant(entry, operation, ttl, request.reclaim);
         self.remember_base(entry, base);
         let cause = if same_holder { Cause::Registered } else { Cause::Superseded };
         self.show(entry, listed, cause, caller);
@@ -410,10 +419,14 @@ impl Registry {
         if size > instead_of && total > value { Err(LimitReached { limit: "bytes", value }) } else { Ok(()) }
     }
 
-    fn grant(&mut self, entry: u32, operation: Operation, ttl: Duration, above: u64) -> (Lease, u64) {
-        let stays = self.config.faults.has(Fault::GenerationStays);
-        let generation = if stays { 1 } else { (self.generation + 1).max(above + 1) };
-        self.generation += 1;
+    /// Gives out a lease. All generations that were ever given out are counted, those of another life of the registry that
+    /// were reclaimed, too: whoever registers later has a higher one, also when those before it have left.
+    fn grant(&mut self, entry: u32, operation: Operation, ttl: Duration, reclaim: Option<u64>) -> (Lease, u64) {
+        let above = reclaim.unwrap_or(0).min(MOST_RECLAIMED);
+        let faults = self.config.faults;
+        let counted = if faults.has(Fault::ReclaimUncounted) { self.generation } else { self.generation.max(above) };
+        let generation = if faults.has(Fault::GenerationStays) { 1 } else { self.generation.max(above) + 1 };
+        self.generation = counted + 1;
         let terms = Terms::new(entry, generation, operation.incarnation.0, operation.sequence);
         let secret = self.rng.next_u128();
         let lease = self.leases.grant(terms, ttl, secret, self.now);

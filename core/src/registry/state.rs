@@ -208,12 +208,13 @@ impl Registry {
         }
         let corrupt = |problem| RestoreError::Corrupt { problem };
         let generations = state.instances.iter().map(|held| held.generation);
-        if state.revision.0 >= MAX_GENERATION || generations.chain([state.generation]).any(|g| g >= MAX_GENERATION) {
+        let generation = generations.fold(state.generation, u64::max);
+        if state.revision.0 >= MAX_GENERATION || generation >= MAX_GENERATION {
             return Err(corrupt("a revision or a generation is beyond all reason"));
         }
         let epoch = epoch.unwrap_or_else(|| state.epoch.clone());
         let mut registry = Self::empty(config, seed, epoch, state.revision, now, wall);
-        registry.generation = state.generation;
+        registry.generation = generation;
         registry.warming_until = state.warming_ms.map(|ms| now.saturating_add(Duration::from_millis(ms)));
         if registry.warming_until.is_some() {
             registry.catalog.announce(None, crate::Notice::Warming);

@@ -176,7 +176,8 @@ impl Model {
         if let Some((.., upto, taken)) =
             over.rev().max_by_key(|(.., upto, _)| *upto).filter(|(.., upto, _)| sequence <= *upto)
         {
-            return refused(if *taken && *upto == sequence { "superseded" } else { "ended" });
+            let taken = *taken || self.find(key).is_some_and(|at| self.held[at].holder != holder);
+            return refused(if taken && *upto == sequence { "superseded" } else { "ended" });
         }
         let shown = self.under_overlay(key, base);
         let Some(at) = self.find(key) else {

@@ -295,7 +295,12 @@ impl Run {
         let base = body(&key, look);
         let ttl = Duration::from_millis(*pick(&TTLS, ttl).expect("ttls"));
         let operation = self.operation(holder, sequence);
-        let reclaim = if reclaim.is_multiple_of(3) { pick(&self.all_generations, reclaim / 3).copied() } else { None };
+        let reclaim = match reclaim {
+            _ if reclaim.is_multiple_of(3) => pick(&self.all_generations, reclaim / 3).copied(),
+            // Of another life of the registry, whose generations had come further.
+            _ if reclaim.is_multiple_of(7) => self.all_generations.iter().max().map(|most| most + u64::from(reclaim)),
+            _ => None,
+        };
         let holder = operation.incarnation.0;
         let verdict = self.model.judge(&key, &base, ttl, holder, operation.sequence, reclaim);
         let before = matches!(verdict, Verdict::Refused(_)).then(|| self.registry.export());

@@ -13,6 +13,7 @@ impl World {
             return;
         }
         *self.tally.faults.entry(what.label()).or_default() += 1;
+        self.check_fresh();
         self.say(|| format!("{what:?}"));
         let now = self.now;
         match what {
@@ -197,7 +198,46 @@ impl World {
                     self.store_act(&Act::Garbage(namespace, service, id, bytes.to_vec()));
                 }
             }
+            What::Agent { .. } | What::Datacenter { .. } | What::Rights { .. } | What::Rewind { .. } => {
+                if self.outage.is_none() {
+                    self.ail(what);
+                }
+            }
         }
+    }
+
+    /// A part of the store is not well.
+    fn ail(&mut self, what: &What) {
+        let now = self.now;
+        let lasts = match what {
+            What::Agent { lasts, .. } | What::Datacenter { lasts, .. } | What::Rights { lasts, .. } => *lasts,
+            _ => 0,
+        };
+        let until = self.store_clock.read(now + lasts);
+        if lasts > 0 {
+            self.past.ails = self.past.ails.max(now + lasts);
+            self.past.trouble = self.past.trouble.max(now + lasts);
+        }
+        let act = match *what {
+            What::Agent { endpoint, empty, .. } => {
+                for client in 0..self.clients.len() {
+                    self.afflict(client, endpoint, Condition::Refuse, lasts);
+                }
+                let there = self.exchanges.iter().filter(|(_, it)| it.endpoint == endpoint);
+                for number in there.map(|(number, _)| *number).collect::<Vec<_>>() {
+                    self.break_off(number, "connection reset by peer");
+                }
+                if empty {
+                    self.past.emptied = now;
+                }
+                Act::Agent { endpoint, until, empty }
+            }
+            What::Datacenter { west, .. } => Act::Datacenter { west, until },
+            What::Rights { rights, .. } => Act::Rights(rights, until),
+            What::Rewind { west, by } => Act::Rewind { west, by },
+            _ => return,
+        };
+        self.store_act(&act);
     }
 
     fn concerns_present(&self, what: &What) -> bool {

@@ -5,6 +5,7 @@ use periplus_core::{Key, Namespace};
 
 use super::past::Set;
 use super::plan::{MINUTE, SECOND};
+use super::store::Act;
 use super::world::{Event, World};
 
 /// The longest back-off, the spread of those who come back at once, and a little for round trips and drift.
@@ -20,7 +21,10 @@ impl World {
     pub fn become_calm(&mut self) {
         self.calm = true;
         self.say(|| "calm".into());
+        self.past.ails = self.now;
+        self.past.trouble = self.past.trouble.min(self.now);
         self.come_up(None);
+        self.store_act(&Act::Heal);
         for client in 0..self.clients.len() {
             if !self.plan.clients[client].present {
                 continue;
@@ -50,6 +54,7 @@ impl World {
 
     pub fn check_calm(&mut self) {
         self.say(|| "everything must be right now".into());
+        self.check_fresh();
         self.check_convergence();
         for client in &mut self.clients {
             client.quiet_requests = 0;
@@ -97,7 +102,7 @@ impl World {
                 if !it.active {
                     if !view.state.is_final() {
                         wrong = Some(("C8", format!("{name} is taken out and is {:?}", view.state)));
-                    } else if ours {
+                    } else if ours && !(self.kind.wide && self.is_wanted(&it.key, Some(at))) {
                         wrong = Some(("C1", format!("{name} is taken out and is there")));
                     }
                     continue;

@@ -7,18 +7,24 @@
 
 mod address;
 mod agent;
+mod kinds;
+mod trouble;
+
+pub use kinds::{CONSUL, WIDE};
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use periplus_core::backend::consul::{Consul, ConsulOptions};
-use periplus_core::http::{Head, Method, Request};
+use periplus_core::http::{Head, Request};
 use periplus_core::{Endpoint, InstanceId, Instant, Namespace, ServiceInstance, ServiceName};
 use serde_json::{Value, json};
 
-use super::kind::{Kind, Laws};
+use super::plan::Rights;
 use super::store::{Act, ExchangeId, Part, Place, Reply, Store};
 use address::{Address, span};
+
+/// The agent of those who know no Periplus.
+const FOREIGN: &str = "foreign";
 
 /// Checks are looked through for what is to be reaped this often.
 const REAP: Duration = Duration::from_secs(30);
@@ -46,6 +52,8 @@ struct Service {
     modified: u64,
     /// Which registration it was: Consul does not tell them apart, but the world does.
     put: u64,
+    /// Its agent has it, and the catalog does not until then.
+    unsynced: Option<Instant>,
 }
 
 impl Service {
@@ -60,6 +68,25 @@ type Id = (String, String);
 #[derive(Debug, Default)]
 struct Agent {
     services: BTreeMap<Id, Service>,
+    /// It is dead until then.
+    dead: Option<Instant>,
+}
+
+/// What the servers of a datacenter know of changes.
+#[derive(Debug)]
+struct Center {
+    index: u64,
+    /// When each service last changed, and when any did of a namespace.
+    changed: BTreeMap<(String, String), u64>,
+    names_changed: BTreeMap<String, u64>,
+    /// They answer nothing until then.
+    down: Option<Instant>,
+}
+
+impl Default for Center {
+    fn default() -> Self {
+        Self { index: 12, changed: BTreeMap::new(), names_changed: BTreeMap::new(), down: None }
+    }
 }
 
 /// A query that waits.
@@ -70,39 +97,51 @@ struct Waiting {
     until: Instant,
 }
 
+/// What is asked, and of which datacenter.
 #[derive(Clone, Debug)]
 enum Query {
-    Names(String),
-    Health(String, String),
+    Names(usize, String),
+    Health(usize, String, String),
+}
+
+impl Query {
+    const fn center(&self) -> usize {
+        match self {
+            Self::Names(center, _) | Self::Health(center, ..) => *center,
+        }
+    }
 }
 
 pub struct ConsulStore {
     agents: BTreeMap<String, Agent>,
-    /// Whether each address is an agent of its own, and not the same one.
-    apart: bool,
+    /// Whether each address is an agent of its own, and what others put is in another datacenter.
+    wide: bool,
     /// How often its memory was lost: nodes have new ids then.
     boot: u32,
-    index: u64,
     puts: u64,
-    /// When each service last changed, and when any did of a namespace.
-    changed: BTreeMap<(String, String), u64>,
-    names_changed: BTreeMap<String, u64>,
+    centers: [Center; 2],
+    /// What tokens are good for, and until when.
+    rights: Option<(Rights, Instant)>,
     waiting: BTreeMap<ExchangeId, Waiting>,
     parts: Vec<(ExchangeId, Part)>,
+    /// What was put last.
+    put: Vec<(Place, String)>,
+    marks: Vec<&'static str>,
 }
 
 impl ConsulStore {
-    pub fn new(apart: bool) -> Self {
+    pub fn new(wide: bool) -> Self {
         Self {
-            apart,
             agents: BTreeMap::new(),
+            wide,
             boot: 0,
-            index: 12,
             puts: 0,
-            changed: BTreeMap::new(),
-            names_changed: BTreeMap::new(),
+            centers: Default::default(),
+            rights: None,
             waiting: BTreeMap::new(),
             parts: Vec::new(),
+            put: Vec::new(),
+            marks: Vec::new(),
         }
     }
 
@@ -110,47 +149,79 @@ impl ConsulStore {
         self.agents.entry(host.to_owned()).or_default()
     }
 
-    /// Something of a service has changed.
-    fn touch(&mut self, namespace: &str, name: &str) -> u64 {
-        self.index += 1;
-        self.changed.insert((namespace.to_owned(), name.to_owned()), self.index);
-        self.names_changed.insert(namespace.to_owned(), self.index);
-        self.index
+    /// The datacenter of an agent.
+    fn center(&self, host: &str) -> usize {
+        usize::from(self.wide && host == FOREIGN)
+    }
+
+    /// Something of a service at an agent has changed.
+    fn touch(&mut self, host: &str, namespace: &str, name: &str) -> u64 {
+        let at = self.center(host);
+        let center = &mut self.centers[at];
+        center.index += 1;
+        center.changed.insert((namespace.to_owned(), name.to_owned()), center.index);
+        center.names_changed.insert(namespace.to_owned(), center.index);
+        center.index
     }
 
     fn index_of(&self, query: &Query) -> u64 {
+        let center = &self.centers[query.center()];
         let changed = match query {
-            Query::Names(namespace) => self.names_changed.get(namespace),
-            Query::Health(namespace, name) => self.changed.get(&(namespace.clone(), name.clone())),
+            Query::Names(_, namespace) => center.names_changed.get(namespace),
+            Query::Health(_, namespace, name) => center.changed.get(&(namespace.clone(), name.clone())),
         };
         // What was never there has the index of what was last heard of at all.
         changed.copied().unwrap_or(if matches!(query, Query::Health(..)) { 12 } else { 11 })
     }
 
-    fn services(&self) -> impl Iterator<Item = (&String, &Id, &Service)> {
+    /// What the agents have.
+    fn all(&self) -> impl Iterator<Item = (&String, &Id, &Service)> {
         self.agents.iter().flat_map(|(host, agent)| agent.services.iter().map(move |(id, it)| (host, id, it)))
     }
 
-    fn answer(&self, query: &Query) -> (Head, Vec<u8>) {
+    /// What the catalog has, at nodes that live.
+    fn services(&self) -> impl Iterator<Item = (&String, &Id, &Service)> {
+        self.all().filter(|(host, _, it)| it.unsynced.is_none() && self.agents[*host].dead.is_none())
+    }
+
+    fn answer(&mut self, query: &Query, now: Instant) -> (Head, Vec<u8>) {
+        if let Some(denied) = self.denied(Some(query.center()), now) {
+            return denied;
+        }
+        let center = query.center();
+        let here = |host: &String| self.center(host) == center;
+        let mut hidden = false;
         let body = match query {
-            Query::Names(namespace) => {
-                let mut names = json!({ "consul": [] });
-                for (_, (ns, _), service) in self.services() {
-                    if ns == namespace {
-                        names[&service.name] = service.body.get("Tags").cloned().unwrap_or(Value::Null);
+            Query::Names(_, namespace) => {
+                let mut names = if self.may_read(None, now) { json!({ "consul": [] }) } else { json!({}) };
+                for (host, (ns, _), service) in self.services() {
+                    if ns == namespace && here(host) {
+                        if self.may_read(Some(&service.name), now) {
+                            names[&service.name] = service.body.get("Tags").cloned().unwrap_or(Value::Null);
+                        } else {
+                            hidden = true;
+                        }
                     }
                 }
                 names
             }
-            Query::Health(namespace, name) => {
-                let found = self.services().filter(|(_, (ns, _), it)| ns == namespace && it.name == *name);
-                found.filter(|(.., it)| it.is_passing()).map(|(host, _, it)| self.entry(host, it)).collect()
+            Query::Health(_, namespace, name) => {
+                let found =
+                    self.services().filter(|(host, (ns, _), it)| ns == namespace && it.name == *name && here(host));
+                let found: Vec<Value> =
+                    found.filter(|(.., it)| it.is_passing()).map(|(host, _, it)| self.entry(host, it)).collect();
+                hidden = !found.is_empty() && !self.may_read(Some(name), now);
+                if hidden { json!([]) } else { Value::from(found) }
             }
         };
         let mut head = Head::new(200);
         head.headers.push(("content-type".into(), "application/json".into()));
         head.headers.push(("x-consul-index".into(), self.index_of(query).to_string().into()));
         head.headers.push(("x-consul-knownleader".into(), "false".into()));
+        if hidden {
+            head.headers.push(("x-consul-results-filtered-by-acls".into(), "true".into()));
+            self.marks.push("a list was empty for want of rights");
+        }
         (head, body.to_string().into_bytes())
     }
 
@@ -176,11 +247,18 @@ impl ConsulStore {
 
     /// Answers those who wait for what has changed.
     fn wake(&mut self, now: Instant) {
-        let due = |it: &Waiting| it.until <= now || self.index_of(&it.query) > it.index;
-        let ready: Vec<ExchangeId> = self.waiting.iter().filter(|(_, it)| due(it)).map(|(id, _)| *id).collect();
+        let due = |it: &Waiting| {
+            let down = self.centers[it.query.center()].down.is_some_and(|until| until > now);
+            it.until <= now || self.index_of(&it.query) > it.index || down
+        };
+        let ready = self.waiting.iter().filter(|(_, it)| due(it)).map(|(id, _)| *id).collect();
+        self.answer_all(ready, now);
+    }
+
+    fn answer_all(&mut self, ready: Vec<ExchangeId>, now: Instant) {
         for exchange in ready {
             if let Some(waiting) = self.waiting.remove(&exchange) {
-                let (head, body) = self.answer(&waiting.query);
+                let (head, body) = self.answer(&waiting.query, now);
                 self.parts.push((exchange, Part::Head(head)));
                 self.parts.push((exchange, Part::Chunk(body)));
                 self.parts.push((exchange, Part::End));
@@ -194,21 +272,26 @@ impl Store for ConsulStore {
         let Some((host, at)) = Address::read(&request.url) else {
             return Reply::Whole(Head::new(400), b"bad address".to_vec());
         };
-        let host = if self.apart { host } else { "agent".into() };
+        let host = if self.wide { host } else { "agent".into() };
+        let center = usize::from(self.wide && at.get("dc") == Some("west"));
         let ns = at.get("ns").unwrap_or("default").to_owned();
         let path: Vec<&str> = at.path.iter().map(String::as_str).collect();
         let query = match path.as_slice() {
-            ["v1", "catalog", "services"] => Query::Names(ns),
-            ["v1", "health", "service", name] => Query::Health(ns, (*name).to_owned()),
+            ["v1", "catalog", "services"] => Query::Names(center, ns),
+            ["v1", "health", "service", name] => Query::Health(center, ns, (*name).to_owned()),
             _ => {
+                if let Some((head, body)) = self.denied(None, now) {
+                    return Reply::Whole(head, body);
+                }
                 let (status, text) = self.call(&host, &at, request.method, &request.body, now);
                 self.wake(now);
                 return Reply::Whole(Head::new(status), text.into_bytes());
             }
         };
         let index = at.get("index").and_then(|index| index.parse().ok()).unwrap_or(0);
-        if index == 0 || self.index_of(&query) > index {
-            let (head, body) = self.answer(&query);
+        let refused = self.denied(Some(center), now).is_some();
+        if index == 0 || self.index_of(&query) > index || refused {
+            let (head, body) = self.answer(&query, now);
             return Reply::Whole(head, body);
         }
         let wait = at.get("wait").and_then(span).unwrap_or(Duration::from_secs(300));
@@ -226,17 +309,19 @@ impl Store for ConsulStore {
         match act {
             Act::Forget => {
                 let (boot, puts) = (self.boot + 1, self.puts);
-                *self = Self { boot, puts, ..Self::new(self.apart) };
+                *self = Self { boot, puts, ..Self::new(self.wide) };
             }
             Act::Restart => {
                 self.waiting.clear();
                 self.parts.clear();
             }
             Act::Compact => {
-                self.index += 1_000;
-                let names: Vec<_> = self.changed.keys().cloned().collect();
-                for (namespace, name) in names {
-                    self.touch(&namespace, &name);
+                for (at, host) in ["", FOREIGN].into_iter().enumerate().take(1 + usize::from(self.wide)) {
+                    self.centers[at].index += 1_000;
+                    let names: Vec<_> = self.centers[at].changed.keys().cloned().collect();
+                    for (namespace, name) in names {
+                        self.touch(host, &namespace, &name);
+                    }
                 }
             }
             Act::Revoke(namespace, _, id) => {
@@ -258,25 +343,38 @@ impl Store for ConsulStore {
                     .collect();
                 let body = json!({ "ID": instance.id, "Name": instance.name, "Meta": instance.metadata,
                     "Tags": [format!("version={}", instance.version)], "TaggedAddresses": tagged });
-                self.register("foreign", namespace, body, true, now);
+                self.register(FOREIGN, namespace, body, true, now);
             }
             Act::Garbage(namespace, service, id, _) => {
                 // An id that is none.
                 let body = json!({ "ID": "\u{1}", "Tags": [id.as_str()] });
-                let index = self.touch(namespace, service);
+                let index = self.touch(FOREIGN, namespace, service);
                 let name = service.to_string();
-                let garbage = Service { body, name, checks: BTreeMap::new(), created: index, modified: index, put: 0 };
+                let garbage = Service {
+                    body,
+                    name,
+                    checks: BTreeMap::new(),
+                    created: index,
+                    modified: index,
+                    put: 0,
+                    unsynced: None,
+                };
                 let key = (namespace.to_string(), format!("\u{1}{id}"));
-                self.agent("foreign").services.insert(key, garbage);
+                self.agent(FOREIGN).services.insert(key, garbage);
             }
+            act => self.ail(act, now),
         }
         self.wake(now);
     }
 
     fn handle_timeout(&mut self, now: Instant) {
         let mut changed = Vec::new();
-        for agent in self.agents.values_mut() {
+        for (host, agent) in &mut self.agents {
+            let lives = agent.dead.take_if(|until| *until <= now).is_some();
             for ((namespace, _), service) in &mut agent.services {
+                if service.unsynced.take_if(|until| *until <= now).is_some() || lives {
+                    changed.push((host.clone(), namespace.clone(), service.name.clone()));
+                }
                 for check in service.checks.values_mut() {
                     if check.due.is_none_or(|due| due > now) {
                         continue;
@@ -285,28 +383,38 @@ impl Store for ConsulStore {
                     let passing = check.ttl.is_none();
                     if check.passing != passing {
                         (check.passing, check.critical_since) = (passing, now);
-                        changed.push((namespace.clone(), service.name.clone()));
+                        changed.push((host.clone(), namespace.clone(), service.name.clone()));
                     }
                 }
             }
             agent.services.retain(|(namespace, _), service| {
                 let reaped = service.checks.values().any(|check| reap(check).is_some_and(|at| at <= now));
                 if reaped {
-                    changed.push((namespace.clone(), service.name.clone()));
+                    changed.push((host.clone(), namespace.clone(), service.name.clone()));
                 }
                 !reaped
             });
         }
-        for (namespace, name) in changed {
-            self.touch(&namespace, &name);
+        for (host, namespace, name) in changed {
+            self.touch(&host, &namespace, &name);
         }
         self.wake(now);
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        let checks = self.services().flat_map(|(.., service)| service.checks.values());
+        let checks = self.all().flat_map(|(.., service)| service.checks.values());
         let checks = checks.flat_map(|check| [check.due, reap(check)]).flatten();
-        checks.chain(self.waiting.values().map(|it| it.until)).min()
+        let dead = self.agents.values().filter_map(|agent| agent.dead);
+        let ails = self.all().filter_map(|(.., it)| it.unsynced).chain(dead);
+        checks.chain(self.waiting.values().map(|it| it.until)).chain(ails).min()
+    }
+
+    fn poll_put(&mut self) -> Option<(Place, String)> {
+        self.put.pop()
+    }
+
+    fn poll_mark(&mut self) -> Option<&'static str> {
+        self.marks.pop()
     }
 
     fn poll_part(&mut self) -> Option<(ExchangeId, Part)> {
@@ -328,15 +436,17 @@ impl Store for ConsulStore {
 
     fn holder(&self, place: &Place) -> Option<(String, Instant)> {
         let (namespace, name, id) = place;
-        let found = self.services().filter(|(_, (ns, of), it)| {
+        let of = |(_, (ns, of), it): &(&String, &Id, &Service)| {
             ns.as_str() == namespace.as_str() && of.as_str() == id.as_str() && it.name == name.as_str()
-        });
-        // Two agents may have it; it is there as long as either says so.
-        let found: Vec<_> = found.map(|(.., it)| it).collect();
+        };
+        // Two agents may have it; it is there as long as either says so, even if nobody hears it.
+        let found: Vec<_> = self.all().filter(of).map(|(.., it)| it).collect();
         let due = |it: &&Service| it.checks.values().filter(|check| check.ttl.is_some()).find_map(|check| check.due);
         let passing = found.iter().filter(|it| it.is_passing()).filter_map(due).max();
         let due = passing.or_else(|| found.iter().filter_map(due).max())?;
-        let put = found.iter().max_by_key(|it| (it.is_passing(), it.put))?.put;
+        let latest = |it: &Service| (it.is_passing(), it.modified, it.put);
+        let seen = self.services().filter(of).map(|(.., it)| latest(it)).max();
+        let (.., put) = seen.or_else(|| found.iter().map(|it| latest(it)).max())?;
         Some((put.to_string(), due))
     }
 
@@ -370,32 +480,3 @@ fn decode(service: &Service) -> Option<ServiceInstance> {
     instance.endpoints = tagged.filter_map(|(_, it)| Some(Endpoint::foreign(it.get("Address")?.as_str()?))).collect();
     Some(instance)
 }
-
-/// One agent with several addresses: two agents may have two services of one id, for which the world has no word.
-pub const CONSUL: Kind = Kind {
-    name: "consul",
-    endpoints: 3,
-    client: |setup| {
-        let mut consul = Consul::new(setup.config(), ConsulOptions::default(), setup.seed, setup.now);
-        if let Some(cache) = &setup.cache {
-            consul.restore(cache, setup.now).expect("what it kept itself");
-        }
-        Box::new(consul)
-    },
-    store: |_, _| Box::new(ConsulStore::new(false)),
-    is_read: |request| request.method == Method::Get,
-    normal: |instance| instance.endpoints.sort(),
-    laws: Laws {
-        fences: false,
-        prefixes: true,
-        foreign: true,
-        silence: Duration::from_secs(70),
-        warm_up: Duration::from_secs(90),
-        polls: 8,
-        renewals: 1,
-        lists: true,
-        blank_is_yes: true,
-        // A renewal that is as late as the registration that was given up.
-        zombie: Duration::from_secs(62),
-    },
-};

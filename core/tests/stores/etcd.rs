@@ -303,6 +303,14 @@ impl Store for EtcdStore {
                 self.parts.clear();
                 self.tokens.clear();
             }
+            Act::ForgetAhead => {
+                let ahead = self.mvcc.revision + 1_000;
+                (self.mvcc, self.term, self.told) = (Mvcc::new(), self.term, ahead);
+                self.mvcc.revision = ahead;
+                self.streams.clear();
+                self.parts.clear();
+                self.tokens.clear();
+            }
             Act::Restart => {
                 self.term += 1;
                 self.mvcc.promote(now);
@@ -324,6 +332,8 @@ impl Store for EtcdStore {
             Act::Garbage(namespace, service, id, value) => {
                 self.mvcc.put(&key(namespace, service, id), value.clone(), 0, next);
             }
+            Act::Heal => {}
+            _ => unreachable!("its members are one, and nobody is denied anything"),
         }
         self.notify();
     }
@@ -419,6 +429,7 @@ fn documents(body: &[u8]) -> Vec<Json> {
 pub const ETCD: Kind = Kind {
     name: "etcd",
     endpoints: 3,
+    wide: false,
     client: |setup| {
         let options = EtcdOptions::default().with_user("web", "secret");
         let mut etcd = Etcd::new(setup.config(), options, setup.seed, setup.now);

@@ -1,7 +1,7 @@
 //! The laws of registering.
 
-use periplus_core::Instant;
 use periplus_core::client::{Backend, ClientEvent, Loss, RegistrationId, RegistrationState};
+use periplus_core::{Instant, Key};
 
 use super::plan::{MILLI, SECOND};
 use super::process::{Client, Reg};
@@ -10,10 +10,13 @@ use super::world::World;
 /// The longest that a request is under way and still counts.
 const LONGEST_CALL: u64 = 12 * SECOND;
 
+/// What was seen this long ago may have gone since a registration was sent.
+const SEEN: u64 = 60 * SECOND;
+
 impl Client {
-    /// Whether what is believed of a registration was measured by a clock that only drifted.
-    pub fn believes_by_drift(&self, reg: &Reg) -> bool {
-        !self.clock.is_frozen() && reg.rose > self.odd_clock + LONGEST_CALL
+    /// Whether what is believed of a registration was measured by a clock that only drifted, of what no server has lost.
+    pub fn believes_by_drift(&self, reg: &Reg, emptied: u64) -> bool {
+        !self.clock.is_frozen() && reg.rose > (self.odd_clock + LONGEST_CALL).max(emptied)
     }
 }
 
@@ -61,6 +64,9 @@ impl World {
                 let alive = self.past.owners.get(&key) == Some(&(at, life));
                 match loss {
                     Loss::Lapsed if alive => self.mark("a client lapsed before the store ended its registration"),
+                    Loss::Told(how) if how == "agent_changed" => {
+                        self.mark("a registration was made anew at another agent");
+                    }
                     Loss::Told(_) => self.mark("a client was told that it is not registered any more"),
                     _ => {}
                 }
@@ -80,7 +86,9 @@ impl World {
                 let again = client.regs.iter().any(|reg| reg.want == want && reg.id > id && !reg.is_over());
                 if *confirmed && !again {
                     self.mark("a deregistration was confirmed");
-                    let there = self.past.owners.get(&key) == Some(&(at, life));
+                    // At another agent, one that wants it too may keep what this one has put there.
+                    let kept = self.kind.wide && self.is_wanted(&key, Some(at));
+                    let there = self.past.owners.get(&key) == Some(&(at, life)) && !kept;
                     let well = self.well_since(at).max(self.past.trouble) + 60 * SECOND < now;
                     self.demand("C8", !there || !well, || {
                         format!("c{at} says that {} is gone, and it is there", Self::show_key(&key))
@@ -88,9 +96,23 @@ impl World {
                     self.past.finished.insert((at, life, key));
                 }
             }
-            RegistrationState::Registered => self.clients[at].regs[nth].touched = now,
+            RegistrationState::Registered => {
+                self.clients[at].regs[nth].touched = now;
+                self.check_seen(at, &key);
+            }
             _ => {}
         }
+    }
+
+    /// C2: what is said to be registered is seen, or was just now.
+    fn check_seen(&mut self, at: usize, key: &Key) {
+        let now = self.now;
+        let client = &self.clients[at];
+        let odd = client.clock.is_frozen() || client.odd_clock.max(client.resume_at) + SEEN > now;
+        let seen = self.past.present.contains_key(key) || self.past.changed.get(key).is_some_and(|at| at + SEEN > now);
+        self.demand("C2", seen || odd, || {
+            format!("c{at} says that {} is registered, nobody sees it", Self::show_key(key))
+        });
     }
 
     /// C4, C6: no client sends without end.
@@ -113,10 +135,11 @@ impl World {
     /// C2: what is believed is proved.
     pub fn check_held(&mut self, at: usize, machine: &dyn Backend) {
         let true_now = self.now;
-        let client = &mut self.clients[at];
-        let (now, life) = (Instant::from_micros(client.local), client.life);
+        let client = &self.clients[at];
+        let (now, life, regs) = (Instant::from_micros(client.local), client.life, client.regs.len());
         let mut broken = None;
-        for nth in 0..client.regs.len() {
+        for nth in 0..regs {
+            let client = &mut self.clients[at];
             if client.regs[nth].is_over() {
                 continue;
             }
@@ -137,9 +160,14 @@ impl World {
             if until <= now {
                 broken = Some(format!("c{at} at {now:?} says that {id:?} is registered until {until:?}"));
             }
+            let client = &self.clients[at];
             let reg = &client.regs[nth];
             let key = &client.wants[reg.want].key;
-            if self.past.owners.get(key) != Some(&(at, life)) || !client.believes_by_drift(reg) {
+            // At several agents, one of several holders of an id may be shown, and another's lease end.
+            if self.kind.wide && self.is_shared(key, at) {
+                continue;
+            }
+            if self.past.owners.get(key) != Some(&(at, life)) || !client.believes_by_drift(reg, self.past.emptied) {
                 continue;
             }
             // Counted from when it was sent, it is never later than what the store counts from when it arrived.

@@ -7,8 +7,9 @@ use periplus_core::backend::Native;
 use periplus_core::client::{Backend, ClientConfig};
 use periplus_core::fault::Faults;
 use periplus_core::http::Request;
-use periplus_core::{Instant, Namespace, Selector, ServiceInstance, ServiceKey, ServiceName};
+use periplus_core::{InstanceId, Instant, Namespace, Selector, ServiceInstance, ServiceKey, ServiceName};
 
+use super::past::Set;
 use super::plan::{PREFIXES, SERVICES};
 use super::random::Random;
 use super::store::Store;
@@ -45,6 +46,8 @@ pub struct Kind {
     pub name: &'static str,
     /// How many addresses a client may be given.
     pub endpoints: usize,
+    /// Each address is a server of its own, there are two datacenters, and a token may lose its rights.
+    pub wide: bool,
     pub client: fn(Setup) -> Box<dyn Backend>,
     pub store: fn([u8; 32], Instant) -> Box<dyn Store>,
     /// Whether a request is for reading.
@@ -98,10 +101,26 @@ impl Kind {
         r.index(SERVICES.len() + if self.laws.prefixes { PREFIXES.len() } else { 0 })
     }
 
+    /// How many parts a service has that are told apart from each other: what is in each datacenter.
+    pub const fn parts(&self) -> usize {
+        1 + self.wide as usize
+    }
+
+    /// What is in one of them of a set.
+    pub fn part(&self, set: &Set, nth: usize) -> Set {
+        let of = set.iter().filter(|(id, _)| !self.wide || usize::from(is_western(id)) == nth);
+        of.map(|(id, instance)| (id.clone(), instance.clone())).collect()
+    }
+
     pub fn normalized(&self, mut instance: ServiceInstance) -> ServiceInstance {
         (self.normal)(&mut instance);
         instance
     }
+}
+
+/// Where there are two datacenters, what clients register is in one, and what others put there in the other.
+pub fn is_western(id: &InstanceId) -> bool {
+    id.starts_with("foreign-") || id.starts_with("garbage-")
 }
 
 pub fn service(at: usize) -> ServiceName {
@@ -112,6 +131,7 @@ pub fn service(at: usize) -> ServiceName {
 pub const NATIVE: Kind = Kind {
     name: "native",
     endpoints: 3,
+    wide: false,
     client: |setup| {
         let mut native = Native::new(setup.config(), setup.seed, setup.now);
         if let Some(cache) = &setup.cache {
@@ -137,4 +157,4 @@ pub const NATIVE: Kind = Kind {
 };
 
 /// Every kind.
-pub const KINDS: &[&Kind] = &[&NATIVE, &super::consul::CONSUL, &super::etcd::ETCD];
+pub const KINDS: &[&Kind] = &[&NATIVE, &super::consul::CONSUL, &super::consul::WIDE, &super::etcd::ETCD];

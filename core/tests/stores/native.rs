@@ -72,7 +72,6 @@ impl Store for NativeStore {
                 let registry = Registry::restore(config(), seed, &state, None, now, WallTime(0));
                 self.server = Server::around(registry.expect("it was exported"));
             }
-            Act::Compact => {}
             Act::Revoke(namespace, service, id) | Act::Remove(namespace, service, id) => {
                 let key = Key::new(namespace.clone(), service.clone(), id.clone());
                 let _ = self.server.operate(now, |registry, who| registry.evict(&key, server::REASON, None, who, now));
@@ -84,7 +83,8 @@ impl Store for NativeStore {
                 let who = Arc::new(Caller::default());
                 let _ = self.server.operate(now, |registry, _| registry.register(register, &who, now));
             }
-            Act::Garbage(..) => {}
+            Act::Compact | Act::Garbage(..) | Act::Heal => {}
+            _ => unreachable!("there is one server and nobody is denied anything"),
         }
     }
 

@@ -7,6 +7,7 @@ use periplus_core::client::RegistrationState;
 use periplus_core::{InstanceId, Key, ServiceInstance, ServiceName};
 
 use super::plan::SECOND;
+use super::store::Place;
 use super::world::World;
 
 /// Why something in the store is as it is.
@@ -31,6 +32,8 @@ pub type Set = BTreeMap<InstanceId, ServiceInstance>;
 /// A service as it was from some step on.
 pub struct Version {
     pub step: u64,
+    /// When it became so.
+    pub at: u64,
     pub set: Rc<Set>,
 }
 
@@ -53,6 +56,10 @@ pub struct Present {
 pub struct Past {
     /// When the store was last anything but well.
     pub trouble: u64,
+    /// Until when a part of it is not well.
+    pub ails: u64,
+    /// When one of several servers last lost what it held.
+    pub emptied: u64,
     /// When it last lost its memory.
     pub forgot: Option<u64>,
     /// When it lost it before that, at which step of the past, and what was gone by then that somebody may show yet.
@@ -64,6 +71,8 @@ pub struct Past {
     pub revision: Option<u64>,
     pub present: BTreeMap<Key, Present>,
     pub owners: BTreeMap<Key, Process>,
+    /// By key and holder: whose it is. What another has hidden may be seen again.
+    holders: BTreeMap<(Key, String), Process>,
     /// How often each key was asked for by a program.
     pub explicit: BTreeMap<Key, u64>,
     takeovers: BTreeMap<(u32, Key), u64>,
@@ -93,12 +102,20 @@ impl Past {
     pub fn forget(&mut self, now: u64) {
         self.forgot_before = self.forgot.replace(now);
         self.life += 1;
+        self.holders.clear();
         self.forgot_step = self.step + 1;
         // Somebody who heard nothing since may still show what is gone, and hears of it only now.
         let there = |spot: &(ServiceName, InstanceId)| self.at(&spot.0, self.step).contains_key(&spot.1);
         self.left_before_forgetting = self.ever.iter().filter(|spot| !there(spot)).cloned().collect();
         self.revision = None;
         self.trouble = self.trouble.max(now);
+    }
+
+    /// Somebody has put something, whether or not it is seen.
+    pub fn put(&mut self, (namespace, service, id): Place, holder: String, cause: Cause) {
+        if let Cause::Request { of, .. } = cause {
+            self.holders.insert((Key::new(namespace, service, id), holder), of);
+        }
     }
 
     /// A service at a step.
@@ -117,6 +134,14 @@ impl Past {
         exact.chain(gaps.map(|pair| (pair[0].step, pair[1].step))).collect()
     }
 
+    /// How a service was at any time since then.
+    pub fn lately<'a>(&'a self, service: &ServiceName, at: u64) -> impl Iterator<Item = Rc<Set>> + 'a {
+        let versions = self.services.get(service).map(Vec::as_slice).unwrap_or_default();
+        let after = versions.partition_point(|version| version.at <= at);
+        let first = after.checked_sub(1).map(|nth| Rc::clone(&versions[nth].set)).unwrap_or_default();
+        std::iter::once(first).chain(versions[after..].iter().map(|version| Rc::clone(&version.set)))
+    }
+
     /// How a service was from a step on, each with the step at which it became so; the first is how it was there.
     pub fn since<'a>(&'a self, service: &ServiceName, step: u64) -> impl Iterator<Item = (u64, Rc<Set>)> + 'a {
         let versions = self.services.get(service).map(Vec::as_slice).unwrap_or_default();
@@ -128,7 +153,7 @@ impl Past {
 }
 
 impl World {
-    pub fn place(key: &Key) -> super::store::Place {
+    pub fn place(key: &Key) -> Place {
         (key.namespace.clone(), key.service.clone(), key.id.clone())
     }
 
@@ -170,15 +195,16 @@ impl World {
             if was.is_none_or(|was| was.instance != it.instance) {
                 changed.insert(key.service.clone());
                 self.past.changed.insert(key.clone(), self.now);
-                if matches!(cause, Cause::Request { late: true, .. }) {
-                    self.past.outdated.insert(key.clone());
-                } else {
-                    self.past.outdated.remove(key);
+                match cause {
+                    Cause::Request { late: true, .. } => _ = self.past.outdated.insert(key.clone()),
+                    Cause::Request { .. } => _ = self.past.outdated.remove(key),
+                    // What is seen again is as old as it was.
+                    _ => {}
                 }
                 self.past.ever.insert((key.service.clone(), key.id.clone()));
             }
             if was.is_none_or(|was| was.holder != it.holder) {
-                self.on_appeared(key, cause, was.is_some());
+                self.on_appeared(key, it.holder.as_deref(), cause, was.is_some());
             }
         }
         for key in before.keys().filter(|key| !present.contains_key(*key)) {
@@ -190,7 +216,7 @@ impl World {
             let of = present.iter().filter(|(key, _)| key.service == service);
             let set: Set = of.map(|(key, it)| (key.id.clone(), it.instance.clone())).collect();
             self.say(|| format!("the store at {step} ({revision:?}) has {service}: {:?}", set.keys()));
-            self.past.services.entry(service).or_default().push(Version { step, set: Rc::new(set) });
+            self.past.services.entry(service).or_default().push(Version { step, at: self.now, set: Rc::new(set) });
         }
         self.check_zombies();
     }
@@ -205,18 +231,22 @@ impl World {
         let changed = held.filter(|(_, before, now)| *before != now).map(|(key, _, now)| (key.clone(), now));
         for (key, holder) in changed.collect::<Vec<_>>() {
             if let Some(it) = self.past.present.get_mut(&key) {
-                it.holder = holder;
+                it.holder.clone_from(&holder);
             }
-            self.on_appeared(&key, cause, true);
+            self.on_appeared(&key, holder.as_deref(), cause, true);
         }
     }
 
-    fn on_appeared(&mut self, key: &Key, cause: Cause, was_there: bool) {
+    fn on_appeared(&mut self, key: &Key, holder: Option<&str>, cause: Cause, was_there: bool) {
         let before = self.past.owners.remove(key);
+        let spot = (key.clone(), holder.unwrap_or_default().to_owned());
+        let known = self.past.holders.get(&spot).copied();
         self.past.zombies.remove(key);
         let now = self.now;
         match cause {
             Cause::Request { of, late } => {
+                let of = known.unwrap_or(of);
+                self.past.holders.insert(spot, of);
                 self.say(|| format!("c{}.{} has {}", of.0, of.1, Self::show_key(key)));
                 self.past.owners.insert(key.clone(), of);
                 if was_there && let Some(loser) = before.filter(|before| *before != of) {
@@ -234,7 +264,7 @@ impl World {
                 let gone = client.life != of.1 || client.machine.is_none();
                 let finished = self.past.finished.contains(&(of.0, of.1, key.clone()));
                 // Without fencing, what a live client wants is kept by that one, whoever put it last.
-                let kept = !self.kind.laws.fences && self.is_wanted(key);
+                let kept = !self.kind.laws.fences && self.is_wanted(key, None);
                 if finished || gone {
                     self.demand("C8", late || gone, || {
                         format!("{} of c{} was taken out, confirmed, and is back", Self::show_key(key), of.0)
@@ -249,19 +279,24 @@ impl World {
                 if let Some((client, life)) = before {
                     self.past.superseded.insert((client, life, key.clone()));
                 }
+                self.past.owners.extend(known.map(|known| (key.clone(), known)));
             }
             Cause::Read | Cause::Time => {
-                if let Some(before) = before {
-                    self.past.owners.insert(key.clone(), before);
-                }
+                self.past.owners.extend(known.or(before).map(|owner| (key.clone(), owner)));
             }
         }
     }
 
-    /// Whether a client that lives wants a key registered.
-    fn is_wanted(&self, key: &Key) -> bool {
-        let mut living = self.clients.iter().filter(|client| client.machine.is_some());
+    /// Whether a client that lives, but for this one, wants a key registered.
+    pub fn is_wanted(&self, key: &Key, but: Option<usize>) -> bool {
+        let mut living = self.clients.iter().filter(|client| client.machine.is_some() && Some(client.at) != but);
         living.any(|client| client.wants.iter().any(|want| want.active && want.key == *key))
+    }
+
+    /// Whether another client ever wanted a key registered.
+    pub fn is_shared(&self, key: &Key, at: usize) -> bool {
+        let mut others = self.clients.iter().filter(|client| client.at != at);
+        others.any(|client| client.wants.iter().any(|want| want.key == *key))
     }
 
     /// R7: an id changes hands only if a program asks for it, once for each time that it does.
@@ -296,16 +331,15 @@ impl World {
             }
             Cause::Act => {
                 self.past.meddled.insert(key.clone(), self.now);
-                // Whoever was thrown out may come back, and find another there.
-                if let Some(owner) = owner {
-                    self.past.got.remove(&(owner, key.clone()));
-                }
             }
             Cause::Read => {}
             Cause::Time => {
                 self.say(|| format!("{} of {owner:?} ends by itself", Self::show_key(key)));
                 self.mark("a registration ended because nobody renewed it");
-                if let Some(owner) = owner {
+                let now = self.store_clock.read(self.now);
+                // Who has it may not be seen by anybody.
+                let held = self.store.holder(&Self::place(key)).is_some_and(|(_, due)| due > now);
+                if let Some(owner) = owner.filter(|_| !held) {
                     self.on_expired(key, owner);
                 }
             }
@@ -323,7 +357,8 @@ impl World {
         let shown = client.clock.read(now);
         let believes = view.state == RegistrationState::Registered && view.until.is_some_and(|until| until > shown);
         let until = view.until;
-        if believes && client.believes_by_drift(reg) {
+        let shared = self.kind.wide && self.is_shared(key, at);
+        if believes && !shared && client.believes_by_drift(reg, self.past.emptied) {
             return self.violate("C2", || {
                 format!("c{at} believes in {} until {until:?}, but it has ended", Self::show_key(key))
             });

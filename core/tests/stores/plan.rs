@@ -192,6 +192,35 @@ pub enum What {
         service: usize,
         nth: u64,
     },
+    /// One server is dead for a while.
+    Agent {
+        endpoint: usize,
+        lasts: u64,
+        empty: bool,
+    },
+    Datacenter {
+        west: bool,
+        lasts: u64,
+    },
+    Rights {
+        rights: Rights,
+        lasts: u64,
+    },
+    Rewind {
+        west: bool,
+        by: u64,
+    },
+}
+
+/// What a token is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rights {
+    /// It may read no service: lists are empty.
+    HideAll,
+    /// It may not read this one.
+    Hide(usize),
+    /// Nobody knows it: all is refused.
+    Unknown,
 }
 
 /// How a store comes back.
@@ -203,6 +232,8 @@ pub enum Return {
     Restarted,
     /// Its process was dead, and has nothing.
     Empty,
+    /// The same, and its revisions are beyond all that were seen.
+    Ahead,
 }
 
 /// How a link is for a while.
@@ -309,7 +340,42 @@ impl Plan {
         plan.drift = drift(r);
         plan.calm = r.between(18 * MINUTE, 21 * MINUTE);
         plan.draw_acts(kind, r);
+        // Where revisions can be told to go on. A quarter of the seeds, so that the others stay what they were.
+        if kind.name == "etcd" && seed % 4 == 3 {
+            let r = &mut Random::fork(seed, 5);
+            for _ in 0..r.between(1, 3) {
+                let (at, lasts) = (r.between(MINUTE, plan.calm - 5 * SECOND), r.spread(SECOND / 10, 30 * SECOND));
+                let what = What::Down { lasts, silent: r.percent(30), comes_back: Return::Ahead };
+                plan.acts.push(Act { at, what });
+            }
+            plan.acts.sort_by_key(|act| act.at);
+        }
+        if kind.wide {
+            plan.endpoints = kind.endpoints;
+            plan.draw_wide(&mut Random::fork(seed, 4));
+        }
         plan
+    }
+
+    /// What goes wrong where there is more than one server, datacenter and token.
+    fn draw_wide(&mut self, r: &mut Random) {
+        let mix: Vec<u64> = (0..5).filter(|_| r.percent(60)).collect();
+        let last = self.calm - 5 * SECOND;
+        for _ in 0..r.between(2, 24) {
+            let (at, lasts) = (r.between(20 * SECOND, last), r.spread(SECOND, 3 * MINUTE));
+            let what = match mix.get(r.index(mix.len().max(1))).copied().unwrap_or(4) {
+                0 => What::Agent { endpoint: r.index(self.endpoints), lasts, empty: r.percent(20) },
+                1 => What::Datacenter { west: r.percent(60), lasts },
+                2 => {
+                    let rights = [Rights::HideAll, Rights::Hide(r.index(SERVICES.len())), Rights::Unknown];
+                    What::Rights { rights: *r.pick(&rights), lasts }
+                }
+                3 => What::Rewind { west: r.percent(30), by: r.spread(3, 2_000) },
+                _ => What::ForeignPut { service: r.index(SERVICES.len()), nth: r.below(4), look: r.next() },
+            };
+            self.acts.push(Act { at, what });
+        }
+        self.acts.sort_by_key(|act| act.at);
     }
 
     fn draw_acts(&mut self, kind: &Kind, r: &mut Random) {

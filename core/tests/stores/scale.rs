@@ -19,7 +19,7 @@ fn filled(kind: &'static Kind, mut clients: Vec<ClientPlan>) -> World {
     let mut world = stage(kind, clients);
     let now = world.store_clock.read(world.now);
     for nth in 0..MANY {
-        let instance = look(&key_of(0, &format!("many-{nth}")), nth);
+        let instance = look(&key_of(0, &format!("foreign-{nth}")), nth);
         world.store.act(&Act::ForeignPut(Namespace::default(), instance), now);
     }
     world.store_done(Cause::Act);
@@ -40,7 +40,7 @@ fn s19_one_change_among_five_thousand_costs_what_one_change_costs() {
         };
         let before = costs(&world);
         let requests = world.tally.requests;
-        let changed = look(&key_of(0, "many-77"), 5 * 16);
+        let changed = look(&key_of(0, "foreign-77"), 5 * 16);
         world.store_act(&Act::ForeignPut(Namespace::default(), changed.clone()));
         let wanted = kind.normalized(changed);
         world.until(10 * SECOND, "seen", |world| world.clients[0].subs[0].copy.values().any(|it| *it == wanted));

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use periplus_core::http::{Head, Request};
 use periplus_core::{InstanceId, Instant, Namespace, ServiceInstance, ServiceName};
 
+use super::plan::Rights;
+
 /// Names a request within the world.
 pub type ExchangeId = u64;
 
@@ -31,6 +33,8 @@ pub enum Part {
 pub enum Act {
     /// It restarts with nothing: leases, history, everything is gone. Open answers break off (the world does that).
     Forget,
+    /// The same, and its revisions do not begin again: it goes on far beyond (a restored etcd that was told to).
+    ForgetAhead,
     /// Restarts with its state.
     Restart,
     /// Old history goes (etcd); an index jumps (Consul).
@@ -43,6 +47,16 @@ pub enum Act {
     ForeignPut(Namespace, ServiceInstance),
     /// Somebody writes an entry below a service that is no instance.
     Garbage(Namespace, ServiceName, InstanceId, Vec<u8>),
+    /// The server at this address is dead until then, and nobody is shown what it holds; perhaps it has lost that.
+    Agent { endpoint: usize, until: Instant, empty: bool },
+    /// This datacenter does not answer until then.
+    Datacenter { west: bool, until: Instant },
+    /// The token of everybody is good for less until then.
+    Rights(Rights, Instant),
+    /// A datacenter is restored from a snapshot of so many changes ago. What came since is put there again by who has it.
+    Rewind { west: bool, by: u64 },
+    /// All of these are over.
+    Heal,
 }
 
 /// A server of a foreign registry.
@@ -57,6 +71,14 @@ pub trait Store {
     fn poll_timeout(&self) -> Option<Instant>;
     /// What goes out next of the answers that are held.
     fn poll_part(&mut self) -> Option<(ExchangeId, Part)>;
+    /// What has been put by the last request: where, and its holder as `holder` would say.
+    fn poll_put(&mut self) -> Option<(Place, String)> {
+        None
+    }
+    /// A rare state that was reached.
+    fn poll_mark(&mut self) -> Option<&'static str> {
+        None
+    }
     /// What a reader would be told now: the instances that are there and healthy, decoded as a Kratos reader does.
     fn visible(&self, now: Instant) -> BTreeMap<Place, ServiceInstance>;
     /// Which client process holds an instance: an opaque text that differs between holders (etcd: the lease id; Consul:

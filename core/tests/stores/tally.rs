@@ -39,6 +39,16 @@ pub const MARKS: &[&str] = &[
 /// Those that only a store with fencing sees.
 pub const FENCED: &[&str] = &["a holder was superseded", "a holder was superseded while it could not be told"];
 
+/// Those of many servers, datacenters and rights.
+pub const WIDE: &[&str] = &[
+    "a registration was made anew at another agent",
+    "an instance was at two agents",
+    "an index that was waited from fell",
+    "a list was empty for want of rights",
+    "a datacenter did not answer",
+    "a token was not known",
+];
+
 impl Tally {
     pub fn mark(&mut self, mark: &'static str) {
         *self.marks.entry(mark).or_default() += 1;

@@ -5,11 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use periplus_core::client::{Provenance, SubscriptionId, Update};
 use periplus_core::{Change, Cursor, Instance, InstanceId, Key, Namespace, Selector, ServiceInstance, ServiceName};
 
+use super::kind::is_western;
 use super::past::Set;
 use super::plan::{MINUTE, SECOND};
 use super::world::{Event, World};
 
 type Spot = (ServiceName, InstanceId);
+
+/// Who was well for so long, and the store too, has come back from whatever was before.
+const WELL: u64 = 4 * MINUTE;
+
+/// How late whoever is well may be told of a change.
+const LATE: u64 = 10 * SECOND;
 
 /// A subscription, as its holder sees it.
 pub struct Sub {
@@ -26,13 +33,15 @@ pub struct Sub {
     /// When it was first looked at, and when it last began to hold what is not confirmed.
     since: Option<u64>,
     came: Option<u64>,
+    /// It was live since then, so that nothing is left that was not confirmed.
+    settled: bool,
     /// How often its holder was told something, and of how many changes.
     pub updates: u64,
     pub changes: u64,
     /// The store was heard in this life.
     told: bool,
-    /// By service: the step of the past that is held.
-    floors: BTreeMap<ServiceName, u64>,
+    /// By service, and part of it: the step of the past that is held.
+    floors: BTreeMap<(ServiceName, usize), u64>,
 }
 
 impl Sub {
@@ -48,6 +57,7 @@ impl Sub {
             cursor: None,
             since: None,
             came: None,
+            settled: false,
             updates: 0,
             changes: 0,
             told: false,
@@ -194,8 +204,9 @@ impl World {
             self.mark("a set became empty by the store's word");
         }
         if update.provenance == Provenance::Unconfirmed && was != Provenance::Unconfirmed {
-            sub.came = Some(self.now);
+            (sub.came, sub.settled) = (Some(self.now), false);
         }
+        sub.settled |= update.provenance == Provenance::Live;
         let invented = sub.copy.keys().find(|spot| !self.past.ever.contains(*spot)).cloned();
         self.demand("W13", invented.is_none(), || format!("c{at}: {id:?} invents {invented:?}"));
         let old = sub.cursor.clone();
@@ -207,6 +218,7 @@ impl World {
             // A client may only guess that the store has lost its memory; then it says that by a new epoch.
             if old.is_some_and(|held| held.epoch != cursor.epoch) {
                 sub.came = Some(self.now);
+                sub.settled = update.provenance == Provenance::Live;
             }
             sub.cursor = Some(cursor.clone());
         }
@@ -221,6 +233,11 @@ impl World {
     /// Whether what is not confirmed may be held: a store has lost its memory, and not long ago.
     fn may_hold_more(&self, at: usize, sub: &Sub) -> bool {
         if sub.provenance == Provenance::Unconfirmed {
+            return true;
+        }
+        // As long as not all is heard that several queries are for, what is not confirmed may be there; that is said to be
+        // stale.
+        if !self.kind.laws.fences && !sub.settled && matches!(sub.provenance, Provenance::Stale { .. }) {
             return true;
         }
         let client = &self.clients[at];
@@ -263,16 +280,18 @@ impl World {
             }
             return;
         }
-        for service in known {
-            let held = sub.of(&service);
-            let floor = sub.floors.get(&service).copied().unwrap_or(0);
-            let found =
-                self.past.since(&service, floor).find(|(_, truth)| fits(&held, truth, more)).map(|(step, _)| step);
-            match found {
-                Some(step) => drop(sub.floors.insert(service, step)),
+        let kind = self.kind;
+        for (service, part) in known.iter().flat_map(|service| (0..kind.parts()).map(move |part| (service, part))) {
+            let held = kind.part(&sub.of(service), part);
+            let spot = (service.clone(), part);
+            let floor = sub.floors.get(&spot).copied().unwrap_or(0);
+            let mut since = self.past.since(service, floor);
+            match since.find(|(_, truth)| fits(&held, &kind.part(truth, part), more)).map(|(step, _)| step) {
+                Some(step) => drop(sub.floors.insert(spot, step)),
                 None => {
-                    let truth = self.past.at(&service, self.past.step);
+                    let truth = kind.part(&self.past.at(service, self.past.step), part);
                     let provenance = sub.provenance;
+                    drop(since);
                     self.violate("W5", || {
                         format!(
                             "c{at}: {id:?} ({provenance:?}) has {held:?} of {service}, which was never so since step \
@@ -280,6 +299,39 @@ impl World {
                         )
                     });
                 }
+            }
+        }
+    }
+
+    /// C9: whoever says that it is live, and was well for long, shows what was there just now.
+    pub fn check_fresh(&mut self) {
+        for at in 0..self.clients.len() {
+            let client = &self.clients[at];
+            let idle = client.machine.is_none() || client.closing || self.plan.clients[at].in_flight < 64;
+            if idle || self.well_since(at).max(self.past.trouble) + WELL > self.now {
+                continue;
+            }
+            let news = |sub: &&Sub| sub.pace == 0 && !sub.looks && sub.provenance == Provenance::Live;
+            let subs = client.subs.iter().filter(news);
+            let stale = subs.filter(|sub| sub.since.is_some_and(|since| since + WELL <= self.now)).find_map(|sub| {
+                let more = self.may_hold_more(at, sub);
+                let kind = self.kind;
+                let known = self.past.services.keys().filter(|name| sub.names(name));
+                let mut parts = known.flat_map(|service| (0..kind.parts()).map(move |part| (service, part)));
+                let old = parts.find(|(service, part)| {
+                    let held = kind.part(&sub.of(service), *part);
+                    let mut lately = self.past.lately(service, self.now.saturating_sub(LATE));
+                    !lately.any(|truth| fits(&held, &kind.part(&truth, *part), more))
+                });
+                old.map(|(service, _)| (sub.id, service.clone(), sub.of(service).into_keys().collect::<Vec<_>>()))
+            });
+            if let Some((id, service, held)) = stale {
+                let truth: Vec<_> = self.past.at(&service, self.past.step).keys().cloned().collect();
+                return self.violate("C9", || {
+                    format!(
+                        "c{at}: {id:?} is live and has {held:?} of {service}, which is long past: there is {truth:?}"
+                    )
+                });
             }
         }
     }
@@ -296,6 +348,11 @@ impl World {
         let twice = self.past.forgot_before.is_some_and(|before| before + 5 * MINUTE > forgot);
         for spot in lost {
             if self.past.since(&spot.0, first).any(|(_, set)| set.contains_key(&spot.1)) {
+                continue;
+            }
+            // What was said before it forgot may arrive after it.
+            let part = usize::from(self.kind.wide && is_western(&spot.1));
+            if sub.floors.get(&(spot.0.clone(), part)).is_some_and(|step| *step < first) {
                 continue;
             }
             self.mark("an unconfirmed instance went");

@@ -344,24 +344,26 @@ impl World {
             return;
         };
         self.outage = None;
-        self.past.trouble = self.now;
+        self.past.trouble = self.now.max(self.past.ails);
         let back = outage.comes_back;
         self.say(|| format!("the store is back: {back:?}"));
         match back {
             Return::Untouched => self.store_done(Cause::Act),
             Return::Restarted => self.store_act(&store::Act::Restart),
             Return::Empty => self.store_act(&store::Act::Forget),
+            Return::Ahead => self.store_act(&store::Act::ForgetAhead),
         }
     }
 
     /// Something happens to the store.
     pub fn store_act(&mut self, act: &store::Act) {
-        if matches!(act, store::Act::Forget | store::Act::Restart) {
+        let forgets = matches!(act, store::Act::Forget | store::Act::ForgetAhead);
+        if forgets || matches!(act, store::Act::Restart) {
             self.break_all(false);
         }
         let now = self.store_clock.read(self.now);
         self.store.act(act, now);
-        if matches!(act, store::Act::Forget) {
+        if forgets {
             self.past.forget(self.now);
             self.mark("the store lost its memory");
         }
@@ -384,7 +386,13 @@ impl World {
 
     /// After anything that the store did: its past is written, its answers go out, its timer is set.
     pub fn store_done(&mut self, cause: Cause) {
+        while let Some((place, holder)) = self.store.poll_put() {
+            self.past.put(place, holder, cause);
+        }
         self.record(cause);
+        while let Some(mark) = self.store.poll_mark() {
+            self.mark(mark);
+        }
         while let Some((exchange, part)) = self.store.poll_part() {
             self.send_part(exchange, part);
         }

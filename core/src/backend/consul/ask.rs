@@ -350,7 +350,7 @@ impl Consul {
         if !faults.has(Fault::ConsulIndexKept) || index > poll.index {
             poll.index = if fell { 0 } else { index };
         }
-        let (mut lost, mut gone) = (false, Vec::new());
+        let (mut lost, mut late, mut gone) = (false, false, Vec::new());
         let believed = !(filtered && empty) || faults.has(Fault::ConsulFilteredEmpties);
         if believed {
             // Something is missing that was there before an outage, and nothing shows that it is the same Consul as
@@ -358,7 +358,10 @@ impl Consul {
             let missing = poll.instances.keys().any(|id| !listing.instances.contains_key(id));
             let same = !listing.nodes.is_disjoint(&poll.nodes);
             let suspicious = fell || (resumed && !same);
-            lost = missing && poll.epoch == Some(current) && suspicious && !faults.has(Fault::ConsulLossBelieved);
+            let doubted = missing && suspicious && !faults.has(Fault::ConsulLossBelieved);
+            lost = doubted && poll.epoch == Some(current);
+            // A datacenter that was not heard since the epoch began: what it held needs as long from now on.
+            late = doubted && !lost && poll.epoch.is_some();
             if poll.epoch != Some(current) && !suspicious {
                 // Another query has found memory lost; this one goes on where it was, so that it has the last word.
                 gone = poll.instances.keys().filter(|id| !listing.instances.contains_key(*id)).cloned().collect();
@@ -389,6 +392,8 @@ impl Consul {
         self.wire.watches.line_up(query, Some(now), now);
         if lost {
             self.begin_epoch(query, now);
+        } else if late {
+            self.warm_up_anew(now);
         }
         // What a new name is for has to be waited for before all is shown; and what is empty is told before it is let go.
         if named {

@@ -346,12 +346,17 @@ impl Consul {
     pub(super) fn begin_epoch(&mut self, found: &Query, now: Instant) {
         let watches = &mut self.wire.watches;
         watches.epoch += 1;
-        watches.settles = Some(now.saturating_add(self.wire.options.warm_up));
         watches.shown.clear();
         let others: Vec<Query> = watches.polls.keys().filter(|query| *query != found).cloned().collect();
         for query in others {
             self.ask_anew(&query, now, now);
         }
+        self.warm_up_anew(now);
+    }
+
+    /// What is not listed proves nothing for as long as those who hold it need to come back, from now on.
+    pub(super) fn warm_up_anew(&mut self, now: Instant) {
+        self.wire.watches.settles = Some(now.saturating_add(self.wire.options.warm_up));
     }
 
     /// Gives up the request that waits for a change, if there is one, and asks at once, or at this time.

@@ -156,6 +156,10 @@ impl Etcd {
             if facts.is_empty() && targets.iter().zip(listed).any(|(target, pairs)| at(target) && !pairs.is_empty()) {
                 proof = Proof::Lost;
             }
+            let open = proof == Proof::Open && (self.wire.streams.unproven || !self.wire.streams.proven);
+            if open && targets.iter().zip(listed).any(|(target, pairs)| self.lacks(target, pairs)) {
+                proof = Proof::Lost;
+            }
             self.on_proof(&header, floor, proof, now);
         }
         self.wire.cluster.seen(header.revision);
@@ -179,6 +183,20 @@ impl Etcd {
         }
     }
 
+    /// Whether a listing lacks what is held. A history that nothing proves to be the same may be another one, in which
+    /// those who have not come back yet are not listed: they are not gone before they had the time to.
+    fn lacks(&self, target: &Target, pairs: &[Pair]) -> bool {
+        let Target::Followed(selector) = target else {
+            return false;
+        };
+        let put = |pair| keys::put(&self.wire.options.prefix, selector, pair, self.config.faults).changes;
+        let listed = pairs.iter().flat_map(put).filter_map(|(service, told)| match told {
+            Told::Put(instance, _) => Some((service.service, instance.instance_id())),
+            Told::Remove(..) => None,
+        });
+        !self.config.faults.has(Fault::EtcdOpenBelieved) && self.subscriptions.lacks(selector, &listed.collect())
+    }
+
     /// What a listing says of the history.
     fn on_proof(&mut self, header: &Header, floor: Floor, proof: Proof, now: Instant) {
         if proof == Proof::Lost || !Cluster::goes_on(header, floor) {
@@ -188,6 +206,7 @@ impl Etcd {
             let known = self.targets().into_iter().filter(|(_, from)| from.is_some());
             let known: Vec<Target> = known.map(|(target, _)| target).collect();
             self.wire.streams.relist.extend(known);
+            self.wire.streams.unproven = true;
         }
         self.wire.cluster.heard(header);
         self.wire.streams.proven = true;

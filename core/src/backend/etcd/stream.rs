@@ -59,6 +59,8 @@ pub(super) struct Streams {
     pub(super) facts: Facts,
     /// Whether it was proven since a stream was last opened.
     pub(super) proven: bool,
+    /// Whether nothing could prove it: what is not listed may be there.
+    pub(super) unproven: bool,
     /// When a stream last began behind what was seen.
     doubted: Option<Instant>,
     opened: bool,
@@ -131,7 +133,7 @@ impl Etcd {
         if self.wire.streams.facts.is_empty() && !self.wire.streams.proven && !blind {
             // Nothing could prove the history: what is there now is right, whichever it is.
             self.wire.streams.relist.extend(wanted.keys().cloned());
-            self.wire.streams.proven = true;
+            (self.wire.streams.proven, self.wire.streams.unproven) = (true, true);
         }
         let Streams { relist, alone, aside, .. } = &self.wire.streams;
         let heard = |target: &Target| !aside.contains(target);
@@ -153,7 +155,7 @@ impl Etcd {
         let watches = wanted.into_iter().filter(|(target, _)| heard(target));
         let watches: Vec<Watch> = watches.filter_map(|(target, from)| Some(Watch::new(target, from?))).collect();
         self.wire.streams.due = None;
-        self.wire.streams.proven = false;
+        (self.wire.streams.proven, self.wire.streams.unproven) = (false, false);
         if !watches.is_empty() {
             self.open(watches, now);
         }
@@ -320,6 +322,7 @@ impl Etcd {
         self.on_unheard();
         self.wire.streams.refresh = None;
         self.wire.streams.facts.clear();
+        self.wire.streams.unproven = false;
         self.wire.streams.due_at(now);
     }
 

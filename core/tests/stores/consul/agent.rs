@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use periplus_core::Instant;
 use periplus_core::http::Method;
+use periplus_core::{InstanceId, Instant, Namespace, ServiceName};
 use serde_json::{Value, json};
 
 use super::address::{Address, span};
@@ -49,21 +49,31 @@ impl ConsulStore {
             checks.insert(check_id, Check { passing, ttl, due, critical_since: since, reap_after });
         }
         if let Some(before) = before.as_ref().filter(|before| before.name != name) {
-            self.touch(namespace, &before.name);
+            self.touch(host, namespace, &before.name);
         }
         let same = before.as_ref().is_some_and(|it| it.body.get("Meta") == body.get("Meta") && it.body == body);
         self.puts += 1;
-        let (index, put) = (self.touch(namespace, &name), self.puts);
+        let (index, put) = (self.touch(host, namespace, &name), self.puts);
         let created = before.as_ref().map_or(index, |it| it.created);
         let modified = before.filter(|_| same).map_or(index, |it| it.modified);
-        self.agent(host).services.insert(key, Service { body, name, checks, created, modified, put });
+        self.agent(host)
+            .services
+            .insert(key, Service { body, name: name.clone(), checks, created, modified, put, unsynced: None });
+        let names = (Namespace::new(namespace), ServiceName::new(name), InstanceId::new(id.clone()));
+        if let (Ok(namespace), Ok(service), Ok(id)) = names {
+            self.put.push(((namespace, service, id), put.to_string()));
+        }
+        let key = (namespace.to_owned(), id);
+        if self.agents.values().filter(|agent| agent.services.get(&key).is_some_and(Service::is_passing)).count() > 1 {
+            self.marks.push("an instance was at two agents");
+        }
         (200, String::new())
     }
 
     pub fn deregister(&mut self, host: &str, namespace: &str, id: &str) -> bool {
         let gone = self.agent(host).services.remove(&(namespace.to_owned(), id.to_owned()));
         if let Some(gone) = &gone {
-            self.touch(namespace, &gone.name);
+            self.touch(host, namespace, &gone.name);
         }
         gone.is_some()
     }
@@ -84,7 +94,7 @@ impl ConsulStore {
             check.due = check.ttl.map(|ttl| now.saturating_add(ttl));
         }
         if let Some(name) = changed {
-            self.touch(namespace, &name);
+            self.touch(host, namespace, &name);
         }
         found
     }
@@ -102,7 +112,7 @@ impl ConsulStore {
         }
         let name = service.name.clone();
         if had != enable {
-            self.touch(namespace, &name);
+            self.touch(host, namespace, &name);
         }
         true
     }

@@ -9,7 +9,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 /// A planted bug, and whether a machine with these bugs does what it should.
 type Check = (Fault, fn(Faults) -> bool);
 
-const CHECKS: [Check; 10] = [
+const CHECKS: [Check; 11] = [
     (Fault::EtcdTakesBack, |faults| {
         let mut hand = Hand::faulty(faults);
         let (_, lease) = hand.registered("a", 8);
@@ -77,6 +77,20 @@ const CHECKS: [Check; 10] = [
             }
         }
         hand.provenance(id) == Provenance::Unconfirmed
+    }),
+    (Fault::EtcdOpenBelieved, |faults| {
+        let mut hand = Hand::faulty(faults);
+        let (id, stream) = hand.following(&["a"]);
+        hand.fail(stream);
+        hand.pass(Duration::from_secs(30));
+        while let Some(asked) = hand.asked() {
+            if asked.path != "/watch" {
+                let ranges = asked.body[0]["success"].as_array().unwrap().len();
+                let empty: Vec<Value> = (0..ranges).map(|_| json!({ "response_range": {} })).collect();
+                hand.answer(asked.id, 200, &json!({ "header": header(2_000), "responses": empty }));
+            }
+        }
+        hand.shown(id) == ["a"]
     }),
     (Fault::EtcdGoneRenewed, |faults| {
         let mut hand = Hand::faulty(faults);
