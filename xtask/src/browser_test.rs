@@ -1,11 +1,12 @@
 //! `cargo xtask browser-test`: what runs in browsers, in a headless Chromium.
 //!
-//! Three parts: `runtime` is the tests of `adapters/wasm/tests`, in a page and in a worker; `story` is the examples of
+//! Four parts: `runtime` is the tests of `adapters/wasm/tests`, in a page and in a worker; `story` is the examples of
 //! `adapters/wasm/examples`, bundled as a web page would load them, with a real registry that is killed and comes back;
-//! `conformance` is the suite that every runtime passes, with a harness beside the browser.
+//! `stores` is the same with a real etcd and a real Consul, as far as those let pages in; `conformance` is the suite that every runtime passes, with a harness beside the browser.
 
 mod browser;
 mod files;
+mod stores;
 mod story;
 
 use std::io::{BufRead as _, BufReader};
@@ -26,7 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 type Part = (&'static str, fn() -> Result);
 
-const PARTS: [Part; 3] = [("runtime", runtime), ("story", story::run), ("conformance", conformance)];
+const PARTS: [Part; 4] =
+    [("runtime", runtime), ("story", story::run), ("stores", stores::run), ("conformance", conformance)];
 
 /// The user wants to stop.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
@@ -36,7 +38,7 @@ pub(crate) fn run(arguments: &[String]) -> Result {
     let only = match arguments {
         [] => None,
         [flag, part] if flag == "--only" && PARTS.iter().any(|(name, _)| name == part) => Some(part),
-        _ => return Err(Failure::usage("usage: cargo xtask browser-test [--only runtime|story|conformance]")),
+        _ => return Err(Failure::usage("usage: cargo xtask browser-test [--only runtime|story|stores|conformance]")),
     };
     ensure_browser()?;
     for (name, part) in PARTS {

@@ -44,11 +44,11 @@ pub(crate) fn run() -> Result {
             let mut registry: Box<dyn Played> = match kind {
                 Kind::Own => Box::new(Registry::start(&["--warm-up", "3s", "--ttl-default", "3s", "--log", "warn"])?),
                 Kind::Etcd => match binary("ETCD_CURRENT_BIN").or_else(|| binary("ETCD_BIN")) {
-                    Some(binary) => Box::new(Foreign::etcd(binary)?),
+                    Some(binary) => Box::new(Foreign::etcd(binary, &[])?),
                     None => continue,
                 },
                 Kind::Consul => match binary("CONSUL_BIN") {
-                    Some(binary) => Box::new(Foreign::consul(binary)?),
+                    Some(binary) => Box::new(Foreign::consul(binary, &[])?),
                     None => continue,
                 },
             };

@@ -34,8 +34,9 @@ Commands:
   run [--listen ADDRESS] [-- ARGS]   start a registry and a demo fleet; ARGS go to `periplus serve`
   test [--only STEP]… [--from STEP]  run every check that continuous integration runs; --list names the steps
   wasm-test [-- ARGS]                run the core's tests in wasm, under Node; ARGS go to `cargo test`
-  wasm [--dev]                       bundle the browser's client: an ES module, its wasm and its types
-  browser-test [--only PART]         run what runs in browsers in a headless Chromium: runtime, story, conformance
+  wasm [--dev] [--features LIST]     bundle the browser's client: an ES module, its wasm and its types
+  browser-test [--only PART]         run what runs in browsers in a headless Chromium: runtime, story, stores,
+                                     conformance
   bench core [ARGS]                  measure the state machines (--json for a machine to read)
   bench server [ARGS]                load a running server (--json; --etcd to measure etcd beside it)
   fuzz TARGET [SECONDS]              fuzz one target, for a minute by default

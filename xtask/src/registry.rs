@@ -75,21 +75,22 @@ impl Registry {
 
     /// Starts `periplus COMMAND …`, as somebody would on another machine.
     pub(crate) fn start_client(&self, name: &'static str, arguments: &[&str]) -> Result<Service> {
-        Service::start(name, self.client(arguments)?)
+        Service::start(name, client(&self.url(), arguments)?)
     }
 
     /// What `periplus COMMAND …` prints.
     pub(crate) fn ask(&self, arguments: &[&str]) -> Result<String> {
-        let mut command = self.client(arguments)?;
+        let mut command = client(&self.url(), arguments)?;
         command.stderr(Stdio::null());
         shell::output(command)
     }
+}
 
-    fn client(&self, arguments: &[&str]) -> Result<Command> {
-        let mut command = Command::new(shell::built_binary("periplus")?);
-        command.args(arguments).env("PERIPLUS_REGISTRY", self.url());
-        Ok(command)
-    }
+/// `periplus COMMAND …` for the registry at an address.
+pub(crate) fn client(url: &str, arguments: &[&str]) -> Result<Command> {
+    let mut command = Command::new(shell::built_binary("periplus")?);
+    command.args(arguments).env("PERIPLUS_REGISTRY", url);
+    Ok(command)
 }
 
 impl Played for Registry {

@@ -87,7 +87,7 @@ const STEPS: &[Step] = &[
     Step {
         name: "browser",
         about: "the browser's runtime and its examples, in a headless Chromium",
-        hint: "run one part by: cargo xtask browser-test --only runtime|story",
+        hint: "run one part by: cargo xtask browser-test --only runtime|story|stores|conformance",
         check: browser_tests,
     },
     Step {

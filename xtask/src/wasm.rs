@@ -11,20 +11,27 @@ pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
 
 /// Builds the bundle, and prints where it lies and how large it is.
 pub(crate) fn run(arguments: &[String]) -> Result {
-    let profile = match arguments {
-        [] => "wasm",
-        [flag] if flag == "--dev" => "dev",
-        _ => return Err(Failure::usage("usage: cargo xtask wasm [--dev]")),
-    };
-    bundle(profile).map(|_| ())
+    let (mut profile, mut features) = ("wasm", "");
+    let mut arguments = arguments.iter();
+    while let Some(flag) = arguments.next() {
+        match (flag.as_str(), arguments.as_slice()) {
+            ("--dev", _) => profile = "dev",
+            ("--features", [list, ..]) => {
+                features = list;
+                arguments.next();
+            }
+            _ => return Err(Failure::usage("usage: cargo xtask wasm [--dev] [--features consul,etcd,…]")),
+        }
+    }
+    bundle(profile, features).map(|_| ())
 }
 
-/// Builds the client with its bindings in a profile of cargo's, and makes an ES module of it: `periplus.js`, the wasm
+/// Builds the client with its bindings, and what features it has beside these, in a profile of cargo's, and makes an ES module of it: `periplus.js`, the wasm
 /// that it loads, and `periplus.d.ts`. Returns the folder that they lie in.
-pub(crate) fn bundle(profile: &str) -> Result<PathBuf> {
+pub(crate) fn bundle(profile: &str, features: &str) -> Result<PathBuf> {
     setup::ensure_rust_target(TARGET)?;
     let mut build = shell::cargo("build --package periplus-wasm --no-default-features --features bindings --lib");
-    build.args(["--target", TARGET, "--profile", profile]);
+    build.args(["--features", features, "--target", TARGET, "--profile", profile]);
     shell::run(build)?;
     shell::run(shell::cargo("build --package xtask --features wasm --bin wasm-bundler"))?;
 

@@ -90,8 +90,9 @@ pub enum ConnectError {
 ///
 /// - `periplus://HOST[:PORT][,HOST[:PORT]…]` is a Periplus server, or several of which one is asked and the others
 ///   stand in. Options: `ns`, `ttl`, `caller`. `http://` and `https://` are the same, with their own ports.
-/// - `consul://HOST[:PORT]` is a Consul agent, through which services of Kratos and of others are found and find. Options:
-///   `ns`, `ttl`, `token`, and those of [`ConsulOptions::from_url`](periplus_core::backend::consul::ConsulOptions::from_url).
+/// - `consul://HOST[:PORT][,HOST[:PORT]…]` is a Consul agent, through which services of Kratos and of others are found and
+///   find; further hosts are agents that stand in. Options: `ns`, `ttl`, `token`, and those of
+///   [`ConsulOptions::from_url`](periplus_core::backend::consul::ConsulOptions::from_url).
 /// - `etcd://HOST[:PORT][,HOST[:PORT]…]` is an etcd, 3.3 or later, whose gateway is not switched off; further hosts stand
 ///   in. Options: `ns`, `ttl`, `user`, `password`, and those of
 ///   [`EtcdOptions::from_url`](periplus_core::backend::etcd::EtcdOptions::from_url).

@@ -92,7 +92,11 @@ impl Place {
         #[cfg(feature = "consul")]
         if url.scheme == CONSUL.0 {
             check_keys(&url, ConsulOptions::KEYS)?;
-            let options = ConsulOptions::from_url(&url)?;
+            let mut options = ConsulOptions::from_url(&url)?;
+            if let Some(most) = runtime.connections().filter(|_| url.value("long_polls").is_none()) {
+                // One is left for what does not wait, and one for calls.
+                options.long_polls = options.long_polls.min(most.saturating_sub(2)).max(1);
+            }
             return Ok(primed(Consul::new(config, options, seed, now), Consul::restore, cache, now));
         }
         #[cfg(feature = "etcd")]

@@ -47,6 +47,11 @@ pub trait Runtime: Clone + Send + Sync + Unpin + 'static {
         ))
     }
 
+    /// How many requests to one origin can be under way at once, if there is such a limit: what is beyond waits, unsent.
+    fn connections(&self) -> Option<usize> {
+        None
+    }
+
     /// What was stored under this name, if anything was and the runtime stores things.
     fn load(&self, name: &str) -> Option<Vec<u8>> {
         let _ = name;

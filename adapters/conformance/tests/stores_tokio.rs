@@ -62,6 +62,8 @@ with_etcd! {
     a_key_deleted_by_others_is_written_again
     passwords_let_in_and_tokens_are_got_anew
     a_second_address_stands_in
+    a_member_that_is_killed_is_missed_by_nobody
+    without_a_quorum_what_is_known_is_kept_and_stale
     a_prefix_of_ones_own_is_kept_to
     certificates_of_ones_own_are_shown_and_believed_by_etcd
 }
@@ -78,6 +80,7 @@ macro_rules! with_consul {
 with_consul! {
     tokens_let_in_and_what_is_hidden_is_not_gone
     one_datacenter_that_is_down_does_not_hide_the_other
+    an_agent_that_is_killed_is_made_up_for_at_the_next_one
     what_is_draining_is_in_maintenance
     fewer_endpoints_leave_no_check_behind
     certificates_of_ones_own_are_shown_and_believed_by_consul

@@ -52,6 +52,11 @@ impl Runtime for Browser {
         getrandom::fill(bytes).expect("every browser that runs this has crypto.getRandomValues");
     }
 
+    /// Over HTTP/1.1. All tabs share them.
+    fn connections(&self) -> Option<usize> {
+        Some(6)
+    }
+
     fn load(&self, name: &str) -> Option<Vec<u8>> {
         storage::load(name)
     }

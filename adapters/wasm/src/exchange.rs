@@ -18,8 +18,8 @@ use web_sys::{
 
 use crate::page::Page;
 
-/// The longest body of a deregistration that is sent even if its page goes away meanwhile. Browsers give a page 64 KiB
-/// for all of these together.
+/// The longest body of a last word: of what is sent even if its page goes away meanwhile. Browsers give a page 64 KiB for
+/// all of these together.
 const LAST_WORDS: usize = 1024;
 
 /// A request of the [`Browser`](crate::Browser)'s. Dropping it aborts the request.
@@ -47,7 +47,7 @@ enum State {
 
 impl Exchange {
     pub(crate) fn new(page: Rc<Page>, request: &Request) -> Self {
-        let (state, abort) = match send(request) {
+        let (state, abort) = match send(request, page.is_leaving()) {
             Ok((abort, answer)) => (State::Sent(answer), Some(abort)),
             Err(error) => {
                 let reason = format!("the browser cannot make a request to {}: {}", request.url, text(&error));
@@ -145,7 +145,7 @@ impl fmt::Debug for Exchange {
 ///
 /// # Errors
 /// If there cannot be such a request; nothing was sent.
-fn send(request: &Request) -> Result<(AbortController, JsFuture), JsValue> {
+fn send(request: &Request, is_leaving: bool) -> Result<(AbortController, JsFuture), JsValue> {
     let headers = web_sys::Headers::new()?;
     for (name, value) in &request.headers {
         headers.append(name, value)?;
@@ -159,7 +159,9 @@ fn send(request: &Request) -> Result<(AbortController, JsFuture), JsValue> {
     if !request.body.is_empty() {
         init.set_body(&Uint8Array::from(&*request.body));
     }
-    if request.method == Method::Delete && request.body.len() <= LAST_WORDS {
+    // Only Periplus deregisters with a method of its own.
+    let is_last_word = request.method == Method::Delete || (is_leaving && request.method != Method::Get);
+    if is_last_word && request.body.len() <= LAST_WORDS {
         Reflect::set(&init, &"keepalive".into(), &JsValue::TRUE)?;
     }
     let request = web_sys::Request::new_with_str_and_init(&request.url, &init)?;

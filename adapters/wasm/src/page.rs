@@ -23,6 +23,8 @@ pub(crate) struct Page {
     on_wake: RefCell<Vec<Box<dyn Fn() -> bool>>>,
     /// Who is told when the page goes away for good.
     on_leave: RefCell<Vec<Box<dyn Fn()>>>,
+    /// Whether it goes away for good.
+    is_leaving: Cell<bool>,
 }
 
 thread_local! {
@@ -111,7 +113,13 @@ impl Page {
         self.on_wake.borrow_mut().append(&mut told);
     }
 
+    /// Whether the page goes away for good: what is sent now are last words.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.is_leaving.get()
+    }
+
     fn leaving(&self) {
+        self.is_leaving.set(true);
         for tell in self.on_leave.take() {
             tell();
         }

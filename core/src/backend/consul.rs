@@ -67,6 +67,25 @@
 //!   the others is told all the same. Of one id in two datacenters the first one's is shown. If several are asked,
 //!   metadata has a `dc`, as in Kratos.
 //!
+//! # In a browser
+//!
+//! A page speaks to an agent itself, if `http_config.response_headers` of that says so. An agent answers the question that
+//! a browser asks before a `PUT`, or before a token is shown, with these headers and without a token:
+//!
+//! ```text
+//! http_config {
+//!   response_headers {
+//!     "Access-Control-Allow-Origin"   = "https://the.page"
+//!     "Access-Control-Allow-Methods"  = "GET, PUT"
+//!     "Access-Control-Allow-Headers"  = "content-type, x-consul-token"
+//!     "Access-Control-Expose-Headers" = "X-Consul-Index, X-Consul-Query-Backend, X-Consul-Default-Acl-Policy, X-Consul-Results-Filtered-By-ACLs"
+//!   }
+//! }
+//! ```
+//!
+//! There is one origin, or `*` for all. Without `X-Consul-Index` exposed, no answer of a query is one. The TCP checks of
+//! what cannot be connected to never pass: a tab registers with `checks=ttl`.
+//!
 //! # States and inputs
 //!
 //! What each input does to a client that does one thing and knows one agent: *down*, the way to the agent has failed, and

@@ -48,6 +48,13 @@
 //!   were heard of are written by the same leases at the same revisions.
 //! - Whoever may write the keys may write anything: what is no instance, or is not where it says, is skipped.
 //!
+//! # In a browser
+//!
+//! A page speaks to the gateway itself: of any origin, unless etcd was started with `--cors` and those that are let in. It
+//! takes origins with a port only, and the browser names none that is usual, so that a page at such a port is let in with all
+//! others or not at all. The headers `accept`, `content-type` and `authorization` are let through, and no other is sent.
+//! Only browsers keep to that: to everybody else etcd answers anyhow, so that it takes authentication to keep them out.
+//!
 //! # States and inputs
 //!
 //! What each input does to a client that does one thing: *down*, the way is tried again after a while; *stale*, what the

@@ -15,7 +15,7 @@ const SERVICE: &str = "tabs";
 pub(super) fn run() -> Result {
     heed_interrupts();
     shell::run(shell::cargo("build --package periplus-server --bin periplus"))?;
-    let bundle = wasm::bundle("wasm")?;
+    let bundle = wasm::bundle("wasm", "")?;
     let pages = files::serve(vec![shell::root().join("adapters/wasm/examples"), bundle])?;
     let origin = format!("http://{pages}");
     let mut registry = Registry::start(&["--cors-origin", &origin, "--warm-up", "3s", "--log", "warn"])?;
@@ -68,7 +68,7 @@ pub(super) fn run() -> Result {
     Ok(())
 }
 
-fn id_of(browser: &Browser, tab: &Tab) -> Result<String> {
+pub(super) fn id_of(browser: &Browser, tab: &Tab) -> Result<String> {
     let id = browser.run(tab, "return document.getElementById('id').textContent")?;
     Ok(id.as_str().unwrap_or_default().to_owned())
 }

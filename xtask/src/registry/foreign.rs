@@ -21,12 +21,12 @@ pub(crate) struct Foreign {
 }
 
 impl Foreign {
-    /// Starts an etcd.
-    pub(crate) fn etcd(binary: &OsStr) -> Result<Self> {
+    /// Starts an etcd, with further flags.
+    pub(crate) fn etcd(binary: &OsStr, more: &[String]) -> Result<Self> {
         let (client, peer) = (free_port()?, free_port()?);
         let [client_url, peer_url] = [client, peer].map(|port| format!("http://127.0.0.1:{port}"));
         Self::start("etcd", client, binary, |folder| {
-            vec![
+            let flags = [
                 format!("--data-dir={folder}"),
                 format!("--listen-client-urls={client_url}"),
                 format!("--advertise-client-urls={client_url}"),
@@ -34,12 +34,13 @@ impl Foreign {
                 format!("--initial-advertise-peer-urls={peer_url}"),
                 format!("--initial-cluster=default={peer_url}"),
                 "--log-level=error".into(),
-            ]
+            ];
+            flags.into_iter().chain(more.iter().cloned()).collect()
         })
     }
 
-    /// Starts a Consul.
-    pub(crate) fn consul(binary: &OsStr) -> Result<Self> {
+    /// Starts a Consul, with further flags.
+    pub(crate) fn consul(binary: &OsStr, further: &[String]) -> Result<Self> {
         let (http, serf, server) = (free_port()?, free_port()?, free_port()?);
         let ports = format!(
             "ports {{ http = {http} serf_lan = {serf} server = {server} serf_wan = -1 dns = -1 grpc = -1 grpc_tls = -1 }}"
@@ -48,7 +49,8 @@ impl Foreign {
             let more = "performance { raft_multiplier = 1 }";
             let flags = format!("agent -server -bootstrap -bind=127.0.0.1 -client=127.0.0.1 -data-dir={folder}");
             let flags = flags.split(' ').map(ToOwned::to_owned);
-            flags.chain(["-log-level=error".into(), format!("-hcl={ports}"), format!("-hcl={more}")]).collect()
+            let flags = flags.chain(["-log-level=error".into(), format!("-hcl={ports}"), format!("-hcl={more}")]);
+            flags.chain(further.iter().cloned()).collect()
         })
     }
 

@@ -26,7 +26,13 @@ pub struct Consul {
     serf_wan: u16,
     server: u16,
     datacenter: String,
+    node: String,
     acl: bool,
+}
+
+/// How agents notice each other's death: in a second or two, not in ten.
+fn quick_gossip() -> Value {
+    json!({"probe_interval": "300ms", "probe_timeout": "200ms", "gossip_interval": "50ms", "suspicion_mult": 2})
 }
 
 impl Consul {
@@ -72,6 +78,24 @@ impl Consul {
         Some([first, second])
     }
 
+    /// Starts a server, and two agents of its datacenter that are none.
+    #[must_use]
+    pub fn server_and_agents() -> Option<(Self, [Self; 2])> {
+        let mut server = Self::place("dc1")?;
+        server.more = json!({"gossip_lan": quick_gossip()});
+        server.start();
+        let mut agents = [Self::place("dc1")?, Self::place("dc1")?];
+        for (at, agent) in agents.iter_mut().enumerate() {
+            agent.node = format!("agent-{at}");
+            agent.more = json!({
+                "server": false, "bootstrap": false, "gossip_lan": quick_gossip(),
+                "retry_join": [format!("127.0.0.1:{}", server.serf_lan)], "retry_interval": "1s",
+            });
+            agent.start();
+        }
+        Some((server, agents))
+    }
+
     fn place(datacenter: &str) -> Option<Self> {
         let program = Program::new(Server::Consul.binary()?, "consul");
         Some(Self {
@@ -83,6 +107,7 @@ impl Consul {
             serf_wan: free_port_of_both(),
             server: free_port_of_both(),
             datacenter: datacenter.to_owned(),
+            node: format!("node-{datacenter}"),
             acl: false,
         })
     }
@@ -173,7 +198,7 @@ impl Consul {
         let mut config = json!({
             "server": true,
             "bootstrap": true,
-            "node_name": format!("node-{}", self.datacenter),
+            "node_name": self.node,
             "datacenter": self.datacenter,
             "data_dir": self.program.data(),
             "bind_addr": "127.0.0.1",
@@ -220,7 +245,7 @@ impl Store for Consul {
         let port = self.port;
         let token = [("x-consul-token", MASTER)];
         let headers = if self.acl { &token[..] } else { &[] };
-        let (name, acl) = (format!("node-{}", self.datacenter), self.acl);
+        let (name, acl) = (self.node.clone(), self.acl);
         self.program.start(&["agent".into(), format!("-config-file={}", file.display())], || {
             // It has elected itself, and the agent has registered its node: services can be registered and listed.
             let leader = http::ask(port, "GET", "/v1/status/leader", headers, None);

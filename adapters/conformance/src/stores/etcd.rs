@@ -1,5 +1,7 @@
 //! A real etcd.
 
+mod cluster;
+
 use std::fmt::Write as _;
 
 use nix::sys::signal::Signal;
@@ -10,10 +12,13 @@ use super::program::{Program, free_port};
 use super::tls::Certificates;
 use super::{Server, Store, http};
 
+pub use cluster::Cluster;
+
 /// The user that may do everything, once there is authentication.
 pub const ROOT: &str = "root";
 
-/// An etcd of one member. Its elections are quick, so that leases may be as short as a second.
+/// An etcd, of one member unless it is one of a [`Cluster`]. Its elections are quick, so that leases may be as short as a
+/// second.
 #[derive(Debug)]
 pub struct Etcd {
     program: Program,
@@ -22,6 +27,9 @@ pub struct Etcd {
     /// Where it serves them with TLS, if it does.
     pub tls_port: Option<u16>,
     peer: u16,
+    /// What it is called, and by which name and peer address all members know each other.
+    name: String,
+    members: String,
     flags: Vec<String>,
     /// What the requests of the test itself carry.
     token: Option<String>,
@@ -62,7 +70,16 @@ impl Etcd {
 
     fn place(server: Server) -> Option<Self> {
         let program = Program::new(server.binary()?, "etcd");
-        Some(Self { program, port: free_port(), tls_port: None, peer: free_port(), flags: Vec::new(), token: None })
+        let (port, peer) = (free_port(), free_port());
+        let name = "default".to_owned();
+        let members = format!("{name}=http://127.0.0.1:{peer}");
+        Some(Self { program, port, tls_port: None, peer, name, members, flags: Vec::new(), token: None })
+    }
+
+    /// Whether it answers, and follows a leader or is one.
+    #[must_use]
+    pub fn is_led(&self) -> bool {
+        is_led(self.port)
     }
 
     /// Calls the gateway, and returns what it answered.
@@ -187,9 +204,10 @@ impl Etcd {
             format!("--advertise-client-urls={clients}"),
             format!("--listen-peer-urls=http://127.0.0.1:{peer}"),
             format!("--initial-advertise-peer-urls=http://127.0.0.1:{peer}"),
-            format!("--initial-cluster=default=http://127.0.0.1:{peer}"),
-            // Each life with no memory is another cluster, as it would be elsewhere.
-            format!("--initial-cluster-token={peer}"),
+            format!("--name={}", self.name),
+            format!("--initial-cluster={}", self.members),
+            // Not that of another test.
+            format!("--initial-cluster-token={}", self.members),
             "--heartbeat-interval=20".into(),
             "--election-timeout=150".into(),
             "--log-level=warn".into(),
@@ -210,12 +228,8 @@ impl Store for Etcd {
     }
 
     fn start(&mut self) {
-        let port = self.port;
-        let arguments = self.arguments();
-        self.program.start(&arguments, || {
-            let health = http::ask(port, "GET", "/health", &[], None);
-            health.is_ok_and(|health| health.json()["health"] == "true")
-        });
+        let (port, arguments) = (self.port, self.arguments());
+        self.program.start(&arguments, || is_led(port));
     }
 
     fn wipe(&mut self) {
@@ -267,6 +281,11 @@ impl Store for Etcd {
         self.put(&format!("{}null", prefix(service)), "null");
         2
     }
+}
+
+fn is_led(port: u16) -> bool {
+    let health = http::ask(port, "GET", "/health", &[], None);
+    health.is_ok_and(|health| health.json()["health"] == "true")
 }
 
 /// A port of loopback on which nobody listens.

@@ -51,7 +51,15 @@ impl Program {
     }
 
     /// Starts it, and waits until it is ready. Nothing, if it runs.
-    pub(super) fn start(&mut self, arguments: &[String], mut is_ready: impl FnMut() -> bool) {
+    pub(super) fn start(&mut self, arguments: &[String], is_ready: impl FnMut() -> bool) {
+        if self.child.is_none() {
+            self.launch(arguments);
+            self.wait(is_ready);
+        }
+    }
+
+    /// Starts it, and does not wait. Nothing, if it runs.
+    pub(super) fn launch(&mut self, arguments: &[String]) {
         if self.child.is_some() {
             return;
         }
@@ -64,6 +72,10 @@ impl Program {
         die_with_parent(&mut command);
         let child = command.spawn();
         self.child = Some(child.unwrap_or_else(|error| panic!("{}: {error}", self.binary.display())));
+    }
+
+    /// Waits until it is ready.
+    pub(super) fn wait(&mut self, mut is_ready: impl FnMut() -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !is_ready() {
             let ended = self.child.as_mut().is_some_and(|child| !matches!(child.try_wait(), Ok(None)));

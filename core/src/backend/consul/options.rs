@@ -36,8 +36,9 @@ pub struct ConsulOptions {
     pub reads: Reads,
     /// How long a query waits for a change. Consul takes up to ten minutes, and adds up to a sixteenth.
     pub wait: Duration,
-    /// The most queries that wait at once. In a browser, which has six connections to an origin, four. Beyond, they take
-    /// turns. Beside them go those that are answered at once, a quarter as many, but one at least and eight at most.
+    /// The most queries that wait at once. In a browser, which has six connections to an origin, four, if the address does
+    /// not say. Beyond, they take turns. Beside them go those that are answered at once, a quarter as many, but one at
+    /// least and eight at most.
     pub long_polls: usize,
     /// For how long what Consul does not list proves nothing, after it has lost its memory.
     pub warm_up: Duration,

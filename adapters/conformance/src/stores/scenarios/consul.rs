@@ -1,5 +1,7 @@
 //! What only Consul can do.
 
+mod agents;
+
 use std::time::Duration;
 
 use periplus::core::Status;
@@ -11,6 +13,8 @@ use crate::stores::field::{LONG, SHORT, client, config, reachable, stage};
 use crate::stores::tls::Certificates;
 use crate::stores::{Consul, Store};
 use crate::suite::stage::ids;
+
+pub use agents::an_agent_that_is_killed_is_made_up_for_at_the_next_one;
 
 /// With access lists on: a token that may lets in, wherever it comes from; without one nothing is registered, and what is
 /// hidden is not taken for nothing.

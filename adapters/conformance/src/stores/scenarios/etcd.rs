@@ -1,5 +1,7 @@
 //! What only etcd can do.
 
+mod members;
+
 use std::time::Duration;
 
 use periplus::core::client::{ClientEvent, RegistrationState};
@@ -9,6 +11,8 @@ use crate::stores::field::{LONG, SHORT, client, config, reachable, stage};
 use crate::stores::tls::Certificates;
 use crate::stores::{Etcd, Server, Store};
 use crate::suite::stage::ids;
+
+pub use members::{a_member_that_is_killed_is_missed_by_nobody, without_a_quorum_what_is_known_is_kept_and_stale};
 
 /// History is forgotten while a watcher sleeps in an outage: it lists anew, and shows the one difference.
 pub async fn a_compaction_is_one_difference<R: Runtime>(runtime: R, server: Server) {
