@@ -244,7 +244,8 @@ fn sim() -> Result {
 
 /// The servers of others are told to them.
 fn other_tests() -> Result {
-    let mut tests = shell::cargo("test --workspace --exclude periplus-core");
+    let features = "--features periplus-async-std/app,periplus-tokio/app";
+    let mut tests = shell::cargo(&format!("test --workspace --exclude periplus-core {features}"));
     tests.envs(servers::ensure()?);
     shell::run(tests)
 }
