@@ -35,7 +35,7 @@ pub use servers::http_server;
 #[cfg(all(feature = "app", feature = "smol"))]
 pub use servers::http_server_smol;
 #[cfg(feature = "app")]
-pub use servers::{AdvertisedError, HttpServer, advertised};
+pub use servers::{AdvertisedError, HttpServer, HttpService, advertised};
 pub use sleep::Sleep;
 
 /// Opens a client of the registry at an address, such as `periplus://127.0.0.1:7171` or `memory:`, with async-std.

@@ -7,6 +7,6 @@ mod signals;
 pub use http::http_server;
 #[cfg(feature = "smol")]
 pub use http::http_server_smol;
-pub use periplus_hyper::HttpServer;
 pub use periplus_hyper::host::{AdvertisedError, advertised};
+pub use periplus_hyper::{HttpServer, HttpService};
 pub(crate) use signals::listen;

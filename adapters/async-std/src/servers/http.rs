@@ -1,44 +1,24 @@
 //! Listeners of async-io for HTTP.
 
-use std::error::Error;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
 use async_io::Async;
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body::Body;
 use periplus::BoxFuture;
-use periplus::app::BoxError;
-use periplus_hyper::{HttpServer, Incoming, Io, Listen, Listener, Task};
-use tower_service::Service;
+use periplus_hyper::{HttpServer, HttpService, Io, Listen, Listener, Task};
 
 use crate::net::{AsyncIoNet, Socket};
 
 /// An HTTP server for an application on async-std: a service, such as an axum `Router`, at `HOST:PORT`, or at `:PORT` of all
 /// addresses.
 #[cfg(feature = "async-std")]
-pub fn http_server<S, B>(address: impl Into<String>, service: S) -> HttpServer
-where
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + Sync + 'static,
-    S::Error: Into<BoxError>,
-    S::Future: Send,
-    B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
-{
+pub fn http_server(address: impl Into<String>, service: impl HttpService) -> HttpServer {
     HttpServer::new(AsyncIoNet(|task| drop(async_std::task::spawn(task))), address, service)
 }
 
 /// An HTTP server for an application on smol; as `http_server` on async-std.
 #[cfg(feature = "smol")]
-pub fn http_server_smol<S, B>(address: impl Into<String>, service: S) -> HttpServer
-where
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + Sync + 'static,
-    S::Error: Into<BoxError>,
-    S::Future: Send,
-    B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
-{
+pub fn http_server_smol(address: impl Into<String>, service: impl HttpService) -> HttpServer {
     HttpServer::new(AsyncIoNet(|task| smol::spawn(task).detach()), address, service)
 }
 

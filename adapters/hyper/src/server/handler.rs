@@ -18,40 +18,48 @@ use tower_service::Service;
 use crate::net::Task;
 
 /// An answer without its type.
-pub(super) type Answer = Response<UnsyncBoxBody<Bytes, BoxError>>;
+pub type Answer = Response<UnsyncBoxBody<Bytes, BoxError>>;
 
-type Call = dyn Fn(Request<Incoming>) -> Task<Result<Answer, BoxError>> + Send + Sync;
+/// What an [`HttpServer`](super::HttpServer) serves: every [`tower_service::Service`] that answers HTTP requests, such as
+/// an axum `Router`. It is implemented for all of them, and for nothing else.
+pub trait HttpService: Send + Sync + 'static {
+    /// Answers a request.
+    fn answer(&self, request: Request<Incoming>) -> Task<Result<Answer, BoxError>>;
+}
+
+impl<S, B> HttpService for S
+where
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + Sync + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    fn answer(&self, request: Request<Incoming>) -> Task<Result<Answer, BoxError>> {
+        let mut service = self.clone();
+        Box::pin(async move {
+            poll_fn(|cx| service.poll_ready(cx)).await.map_err(Into::into)?;
+            let answer = service.call(request).await.map_err(Into::into)?;
+            Ok(answer.map(|body| body.map_err(Into::into).boxed_unsync()))
+        })
+    }
+}
 
 /// What answers requests.
 #[derive(Clone)]
 pub(super) struct Handler {
-    call: Arc<Call>,
+    service: Arc<dyn HttpService>,
     info: Option<AppInfo>,
 }
 
 impl Handler {
-    pub(super) fn new<S, B>(service: S) -> Self
-    where
-        S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + Sync + 'static,
-        S::Error: Into<BoxError>,
-        S::Future: Send,
-        B: Body<Data = Bytes> + Send + 'static,
-        B::Error: Into<Box<dyn Error + Send + Sync>>,
-    {
-        let call = move |request| -> Task<Result<Answer, BoxError>> {
-            let mut service = service.clone();
-            Box::pin(async move {
-                poll_fn(|cx| service.poll_ready(cx)).await.map_err(Into::into)?;
-                let answer = service.call(request).await.map_err(Into::into)?;
-                Ok(answer.map(|body| body.map_err(Into::into).boxed_unsync()))
-            })
-        };
-        Self { call: Arc::new(call), info: None }
+    pub(super) fn new(service: impl HttpService) -> Self {
+        Self { service: Arc::new(service), info: None }
     }
 
     /// The same, with the application that it belongs to.
     pub(super) fn with_info(&self, info: &AppInfo) -> Self {
-        Self { call: Arc::clone(&self.call), info: Some(info.clone()) }
+        Self { service: Arc::clone(&self.service), info: Some(info.clone()) }
     }
 }
 
@@ -64,7 +72,7 @@ impl hyper::service::Service<Request<Incoming>> for Handler {
         if let Some(info) = &self.info {
             request.extensions_mut().insert(info.clone());
         }
-        (self.call)(request)
+        self.service.answer(request)
     }
 }
 
