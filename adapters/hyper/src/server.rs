@@ -25,6 +25,7 @@ pub use handler::{Answer, HttpService};
 
 mod connection;
 mod handler;
+mod tether;
 mod timer;
 
 /// How long to wait when the system refuses a connection, for want of descriptors for example.
@@ -57,9 +58,11 @@ pub fn listen_addresses(address: &str) -> Vec<String> {
 
 /// An HTTP/1.1 server: any [`HttpService`] behind a listener, such as an axum `Router`.
 ///
-/// Each connection is a task. Requests carry the [`AppInfo`](periplus::AppInfo) in their extensions. When it is to stop,
-/// it takes no new connections, lets the calls under way end, and says so to those who keep their connections open.
-/// Upgrades (websockets) are not supported.
+/// Each connection is a task. When it is to stop, it takes no new connections, lets the calls under way end, and says so
+/// to those who keep their connections open. What a connection was upgraded to, such as a websocket, counts as a call.
+///
+/// Requests carry in their extensions the [`AppInfo`](periplus::AppInfo), and the [`Stop`](periplus::app::Stop) by which
+/// a call without an end, such as a stream of events, learns that it is to end.
 #[must_use = "it serves once an application runs it"]
 pub struct HttpServer {
     net: Arc<dyn Listen>,
@@ -148,7 +151,7 @@ impl Server for HttpServer {
     fn serve(mut self: Box<Self>, serving: Serving) -> BoxFuture<'static, Result<(), BoxError>> {
         Box::pin(async move {
             let Bound { mut listener, security } = self.bound.take().ok_or("the server was not bound")?;
-            let handler = self.handler.with_info(serving.info());
+            let handler = self.handler.of(&serving);
             // Those who hold an end are connections. They are told to finish by what is sent, and dropped with the
             // sender.
             let (orders, order) = watch::channel(false);

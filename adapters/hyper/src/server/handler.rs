@@ -1,7 +1,6 @@
 //! A service without its types, so that the server is compiled once.
 
 use std::error::Error;
-use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
 
@@ -11,8 +10,7 @@ use http_body::Body;
 use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
-use periplus::AppInfo;
-use periplus::app::BoxError;
+use periplus::app::{BoxError, Serving};
 use tower_service::Service;
 
 use crate::net::Task;
@@ -49,17 +47,17 @@ where
 #[derive(Clone)]
 pub(super) struct Handler {
     service: Arc<dyn HttpService>,
-    info: Option<AppInfo>,
+    serving: Option<Serving>,
 }
 
 impl Handler {
     pub(super) fn new(service: impl HttpService) -> Self {
-        Self { service: Arc::new(service), info: None }
+        Self { service: Arc::new(service), serving: None }
     }
 
-    /// The same, with the application that it belongs to.
-    pub(super) fn with_info(&self, info: &AppInfo) -> Self {
-        Self { service: Arc::clone(&self.service), info: Some(info.clone()) }
+    /// The same, for the application that it belongs to.
+    pub(super) fn of(&self, serving: &Serving) -> Self {
+        Self { service: Arc::clone(&self.service), serving: Some(serving.clone()) }
     }
 }
 
@@ -69,15 +67,10 @@ impl hyper::service::Service<Request<Incoming>> for Handler {
     type Future = Task<Result<Answer, BoxError>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        if let Some(info) = &self.info {
-            request.extensions_mut().insert(info.clone());
+        if let Some(serving) = &self.serving {
+            request.extensions_mut().insert(serving.info().clone());
+            request.extensions_mut().insert(serving.stop());
         }
         self.service.answer(request)
-    }
-}
-
-impl fmt::Debug for Handler {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handler").finish_non_exhaustive()
     }
 }
