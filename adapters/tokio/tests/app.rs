@@ -352,6 +352,29 @@ async fn a_server_that_cannot_be_bound_starts_nothing() {
     );
 }
 
+#[tokio::test]
+async fn it_is_registered_in_all_its_registries_with_the_endpoints_that_it_was_given() {
+    let (one, other) = (connect("memory:").await.unwrap(), connect("memory:").await.unwrap());
+    let mut watchers = [one.watch("web").unwrap(), other.watch("web").unwrap()];
+    let given = Endpoint::new("http://web.example:80").unwrap();
+    let (handle, run) = run(web(one).registrar(Arc::new(other) as Arc<dyn Registrar>).endpoint(given));
+    for watcher in &mut watchers {
+        assert_eq!(registered(watcher).await, "web.example:80");
+    }
+    handle.stop();
+    assert!(run.await.unwrap().unwrap().deregistered);
+    for watcher in &mut watchers {
+        deregistered(watcher).await;
+    }
+}
+
+#[tokio::test]
+async fn a_loopback_address_is_not_advertised_to_a_registry_elsewhere() {
+    let (_, run) = run(web(connect("periplus://registry.example:7171").await.unwrap()));
+    let error = run.await.unwrap().unwrap_err();
+    assert!(matches!(error, AppError::Register(RegisterError::Advertise(_))), "{error}");
+}
+
 /// A registry where nobody listens.
 async fn nobody() -> Client {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
