@@ -128,7 +128,8 @@ fn is_of(fault: Fault, kind: &Kind) -> bool {
     let shared = !name.starts_with("etcd") && !name.starts_with("consul");
     // What all clients share is planted in the client of our own registry here, which is the fastest.
     if shared {
-        fault as usize >= Fault::CoverFromAnswer as usize && kind.name == "native"
+        // Those of applications are no client's.
+        fault as usize >= Fault::CoverFromAnswer as usize && !name.starts_with("app") && kind.name == "native"
     } else {
         let (of, wide) = kind.name.split_once('-').map_or((kind.name, false), |(of, _)| (of, true));
         name.starts_with(of) && wide == OF_WIDE.contains(&fault)
