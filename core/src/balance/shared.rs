@@ -27,7 +27,7 @@ impl Shared {
     /// A call has ended. Returns whether the balancer should look.
     pub(super) fn ended(&self, outcome: CallOutcome, streak: u32) -> bool {
         let limit = self.config.outlier.consecutive;
-        let ejects = limit > 0 && streak > 0 && streak % limit == 0;
+        let ejects = limit > 0 && streak > 0 && streak.is_multiple_of(limit);
         let wakes =
             outcome != CallOutcome::Cancelled && self.resting.load(Relaxed) && self.resting.swap(false, Relaxed);
         if ejects || wakes {
