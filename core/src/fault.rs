@@ -186,6 +186,25 @@ faults! {
     AppLastCauseCounts,
     /// What start hooks say that were cut short is believed.
     AppBelievesCutHooks,
+    // Of balancers.
+    /// A balancer forgets what it has learned of an instance that changes.
+    BalancerForgets,
+    /// The cheaper of two is drawn without regard to weights.
+    BalancerIgnoresWeight,
+    /// A pick that has ended stays in flight.
+    BalancerLeaksCalls,
+    /// A call that its caller has given up counts as a failure of the node.
+    BalancerCountsCancels,
+    /// Calls through one view move the place of another in the round robin.
+    BalancerMixesViews,
+    /// A node that was slow is never tried again.
+    BalancerNeverRetries,
+    /// A newcomer has its full weight at once.
+    BalancerRushesNewcomers,
+    /// All instances may be ejected at once.
+    BalancerEjectsEveryone,
+    /// Who is ejected never returns.
+    BalancerNeverPardons,
 }
 
 /// Which bugs are planted.

@@ -96,6 +96,7 @@ extern crate std;
 
 pub mod app;
 pub mod backend;
+pub mod balance;
 pub mod catalog;
 pub mod client;
 pub mod config;
@@ -117,6 +118,7 @@ mod rng;
 pub mod set;
 mod time;
 
+pub use balance::{BalanceConfig, Balancer, CallOutcome, Filter, Pick, PickError, PickRequest, Picker, Policy};
 pub use catalog::{Catalog, Delivered, Delivery, Notice, Selector, WatchError, WatchId, WatchStart};
 pub use config::Config;
 pub use endpoint::{Endpoint, EndpointError};
