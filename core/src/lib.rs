@@ -96,6 +96,7 @@ pub mod backend;
 pub mod catalog;
 pub mod client;
 pub mod config;
+pub mod dial;
 pub mod endpoint;
 pub mod error;
 pub mod event;
