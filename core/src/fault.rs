@@ -182,6 +182,25 @@ faults! {
     DialOldConnectionHeard,
     /// Dialling: calls to an instance that is no longer listed are cut off.
     DialCutsOff,
+    // Of balancers.
+    /// A balancer forgets what it has learned of an instance that changes.
+    UpdateForgets,
+    /// The cheaper of two is drawn without regard to weights.
+    WeightIgnored,
+    /// A pick that has ended stays in flight.
+    InFlightLeaks,
+    /// A call that its caller has given up counts as a failure of the node.
+    CancelCounts,
+    /// Calls through one view move the place of another in the round robin.
+    ViewsShareCursor,
+    /// A node that was slow is never tried again.
+    SlownessStays,
+    /// A newcomer has its full weight at once.
+    NoSlowStart,
+    /// All instances may be ejected at once.
+    EjectsEveryone,
+    /// Who is ejected never returns.
+    NeverReturns,
 }
 
 /// Which bugs are planted.

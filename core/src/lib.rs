@@ -93,6 +93,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod backend;
+pub mod balance;
 pub mod catalog;
 pub mod client;
 pub mod config;
@@ -115,6 +116,7 @@ mod rng;
 pub mod set;
 mod time;
 
+pub use balance::{BalanceConfig, Balancer, CallOutcome, Filter, Pick, PickError, PickRequest, Picker, Policy};
 pub use catalog::{Catalog, Delivered, Delivery, Notice, Selector, WatchError, WatchId, WatchStart};
 pub use config::Config;
 pub use endpoint::{Endpoint, EndpointError};
