@@ -19,6 +19,8 @@
 //! - *Out at once, back by itself.* What is lost or does not serve is not called, and is tried again for ever, with
 //!   back-off per address. An instance that is registered again, or changes, is tried soon.
 //! - *An outage is no news.* While the registry cannot be heard, nobody goes.
+//! - *All that are there from the start.* Nobody is called before all who were listed first are connected or have
+//!   failed, but for a moment only ([`DialConfig::gather`]): the quickest to connect is not overrun.
 //! - *Calls wait for something that can come.* Before the first word, and while connections are made, they wait; when
 //!   all have failed, they fail with the last reason. What an empty list means is chosen: [`EmptyPolicy`].
 //!
@@ -45,6 +47,7 @@ use crate::rng::{Rng, Seed};
 use crate::time::Instant;
 
 mod address;
+mod balanced;
 mod config;
 mod departed;
 mod listing;
@@ -53,6 +56,7 @@ mod slot;
 mod target;
 
 pub use address::Address;
+pub use balanced::{BalancedDial, Routes};
 pub use config::{DialConfig, EmptyPolicy};
 pub use readiness::{NotReady, Readiness};
 pub use target::{Target, TargetError};
@@ -113,6 +117,8 @@ pub struct Dial {
     known: BTreeMap<SmolStr, Known>,
     /// Until when an empty list is not followed.
     kept: Option<Instant>,
+    /// Until when those who were listed first are waited for.
+    gathering: Option<Instant>,
     slots: BTreeMap<Address, Slot>,
     connections: BTreeMap<ConnectionId, Address>,
     /// When something is due at an address: exactly the deadlines of the slots.
@@ -125,7 +131,7 @@ pub struct Dial {
     told: Option<DialUpdate>,
     last_error: Option<(Address, SmolStr)>,
     /// What makes this machine's subset another one than everybody else's.
-    key: u64,
+    key: [u8; 8],
 }
 
 /// What the registry has said.
@@ -148,12 +154,13 @@ impl Dial {
         let mut rng = Rng::new(seed);
         Self {
             config,
-            key: rng.next_u64(),
+            key: rng.next_u64().to_le_bytes(),
             rng,
             now,
             listed: Listed::Nothing,
             known: BTreeMap::new(),
             kept: None,
+            gathering: None,
             slots: BTreeMap::new(),
             connections: BTreeMap::new(),
             due: BTreeSet::new(),
@@ -173,6 +180,7 @@ impl Dial {
     pub fn handle_listing(&mut self, instances: &[Instance], provenance: Provenance, now: Instant) {
         self.clock(now);
         self.on_listing(instances, provenance);
+        self.gather();
     }
 
     /// A connection is made. O(log n).
@@ -185,6 +193,7 @@ impl Dial {
         } else {
             self.on_serving(&address, id);
         }
+        self.gather();
     }
 
     /// A connection could not be made, or is lost, or takes no more calls; why, for people. It is tried again later.
@@ -196,6 +205,7 @@ impl Dial {
         let Some((address, slot)) = self.slot(id) else { return };
         let failed = slot.phase.is_attempt();
         self.on_lost(&address, failed.then(|| reason.into()));
+        self.gather();
     }
 
     /// Whoever a connection leads to says whether it serves, or cannot be asked, which counts as serving. Does nothing
@@ -216,6 +226,7 @@ impl Dial {
                 self.enter(&address, Phase::Unhealthy { id });
             }
         }
+        self.gather();
     }
 
     /// Time has passed. O(log n) for each address that something is due at.
@@ -229,6 +240,7 @@ impl Dial {
         for address in due.map(|(_, address)| address.clone()).collect::<Vec<_>>() {
             self.on_due(&address);
         }
+        self.gather();
     }
 
     /// The next connection to make or to close.
@@ -251,7 +263,7 @@ impl Dial {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let due = self.due.first().map(|(at, _)| *at);
-        due.into_iter().chain(self.kept).min()
+        due.into_iter().chain(self.kept).chain(self.gathering).min()
     }
 
     /// Whether calls go, wait or fail. O(addresses).
@@ -269,7 +281,7 @@ impl Dial {
     /// Who can be called.
     fn standing(&self) -> DialUpdate {
         let ready = |slot: &Slot| match slot.phase {
-            Phase::Ready { id } => Some((id, slot.instance.clone())),
+            Phase::Ready { id } if self.gathering.is_none() => Some((id, slot.instance.clone())),
             _ => None,
         };
         DialUpdate { readiness: self.readiness(), ready: self.slots.values().filter_map(ready).collect() }
@@ -336,6 +348,15 @@ impl Dial {
         // At least a microsecond later, lest the driver spin.
         let span = self.config.connect_timeout.max(Duration::from_micros(1));
         self.enter(address, Phase::Connecting { id, until: self.now.saturating_add(span) });
+    }
+
+    /// Looks whether those who were listed first have been waited for long enough.
+    fn gather(&mut self) {
+        let settled = |slot: &Slot| slot.failed || matches!(slot.phase, Phase::Ready { .. });
+        if self.gathering.is_some_and(|until| until <= self.now || self.slots.values().all(settled)) {
+            self.gathering = None;
+            self.changed = true;
+        }
     }
 
     /// Gives a connection up. One that nobody has begun to make is not begun.

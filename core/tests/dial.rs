@@ -144,6 +144,8 @@ fn an_attempt_that_hangs_is_given_up_and_made_again() {
     let mut dial = dial(DialConfig::new("grpc"), 1);
     dial.handle_listing(&[instance(0, 0)], Provenance::Live, Instant::default());
     let first = connects(&mut dial).remove(0);
+    assert_eq!(dial.poll_timeout(), Some(Instant::from_millis(200)), "others might have been listed");
+    dial.handle_timeout(Instant::from_millis(200));
     let at = dial.poll_timeout().unwrap();
     assert_eq!(at, Instant::from_millis(5_000));
     dial.handle_timeout(at);

@@ -20,6 +20,8 @@ pub struct DialConfig {
     pub empty: EmptyPolicy,
     /// How long a call waits at most until somebody can be called: 5 s.
     pub wait: Duration,
+    /// How long those who were connected first wait for the others, when nobody was listed before: 200 ms.
+    pub gather: Duration,
     /// How long it may take to connect, and again to say for the first time whether it serves: 5 s.
     pub connect_timeout: Duration,
     /// The longest back-off, 10 s; above [`Backoff::CAP`](crate::client::Backoff::CAP) it is that.
@@ -53,6 +55,7 @@ impl DialConfig {
             health: false,
             empty: EmptyPolicy::default(),
             wait: Duration::from_secs(5),
+            gather: Duration::from_millis(200),
             connect_timeout: Duration::from_secs(5),
             backoff_cap: Duration::from_secs(10),
             linger: Duration::from_secs(30),

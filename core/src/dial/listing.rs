@@ -4,6 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::collections::btree_map::Entry;
 use alloc::vec::Vec;
 
+use crate::balance::subset::rendezvous;
 use crate::client::{Backoff, Provenance};
 use crate::dial::slot::{Phase, Slot};
 use crate::dial::{Address, Dial, EmptyPolicy, Listed};
@@ -98,25 +99,22 @@ impl Dial {
                 Entry::Occupied(_) => {}
             }
         }
-        let mut all: Vec<(&Address, &Known)> = wanted.into_iter().collect();
-        if self.config.subset > 0 && all.len() > self.config.subset {
-            all.sort_by_cached_key(|(address, known)| (!known.calls, self.rank(known.instance.id()), *address));
-            all.truncate(self.config.subset);
+        let (mut chosen, others): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|(_, known)| known.calls);
+        if self.config.subset > 0 {
+            let choose =
+                |all, size| rendezvous(&self.key, all, size, |(_, known): &(&Address, &Known)| known.instance.id());
+            chosen = choose(chosen, self.config.subset);
+            let places = self.config.subset.saturating_sub(chosen.len());
+            chosen.extend((places > 0).then(|| choose(others, places)).into_iter().flatten());
+        } else {
+            chosen.extend(others);
         }
-        all.into_iter().map(|(address, known)| (address.clone(), known.instance.clone())).collect()
-    }
-
-    /// Where an id stands among those that this machine may choose: another place for each machine, and one that does
-    /// not depend on who else is there (rendezvous hashing).
-    fn rank(&self, id: &str) -> u64 {
-        let hash = id.bytes().fold(self.key, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
-        // The last bytes of an id have to reach the highest bits.
-        let hash = (hash ^ hash >> 33).wrapping_mul(0xff51_afd7_ed55_8ccd);
-        (hash ^ hash >> 33).wrapping_mul(0xc4ce_b9fe_1a85_ec53)
+        chosen.into_iter().map(|(address, known)| (address.clone(), known.instance.clone())).collect()
     }
 
     /// From now on these addresses are to be called.
     fn aim(&mut self, mut wanted: BTreeMap<Address, Instance>) {
+        let before_empty = self.slots.is_empty();
         let reconnects = self.config.faults.has(Fault::DialReconnects);
         let goes = |(address, slot): &(&Address, &Slot)| {
             wanted.get(*address).is_none_or(|instance| reconnects && *instance != slot.instance)
@@ -141,6 +139,9 @@ impl Dial {
         }
         for address in hurried {
             self.enter(&address, Phase::Waiting { until: soon });
+        }
+        if before_empty && !wanted.is_empty() && !self.config.gather.is_zero() {
+            self.gathering = Some(self.now.saturating_add(self.config.gather));
         }
         for (address, instance) in wanted {
             self.join(&address, instance);

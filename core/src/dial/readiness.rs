@@ -48,7 +48,7 @@ pub enum NotReady {
 pub(super) fn of(dial: &Dial) -> Readiness {
     let mut untried = false;
     for slot in dial.slots.values() {
-        if matches!(slot.phase, Phase::Ready { .. }) {
+        if matches!(slot.phase, Phase::Ready { .. }) && dial.gathering.is_none() {
             return Readiness::Ready;
         }
         untried |= !slot.failed;

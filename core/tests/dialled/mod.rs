@@ -11,6 +11,8 @@ use periplus_core::{Endpoint, Instance, InstanceId, Instant, ServiceInstance, Se
 /// Instances that may be listed. The last has the address of the first.
 const INSTANCES: u8 = 5;
 
+const CONNECTING: Readiness = Readiness::Waiting(NotReady::Connecting);
+
 /// One input, made of what proptest or a small generator gives.
 pub(crate) type Op = (u8, u8, u8);
 
@@ -57,6 +59,7 @@ struct Run {
     believed: Option<NotReady>,
     targets: BTreeMap<String, Instance>,
     kept: Option<Instant>,
+    gathering: Option<Instant>,
     open: BTreeMap<ConnectionId, (String, Fate, Instant)>,
     ever: Vec<ConnectionId>,
     failed: BTreeSet<String>,
@@ -80,6 +83,7 @@ pub(crate) fn run(variant: u8, faults: Faults, ops: &[Op]) {
         believed: None,
         targets: BTreeMap::new(),
         kept: None,
+        gathering: None,
         open: BTreeMap::new(),
         ever: Vec::new(),
         failed: BTreeSet::new(),
@@ -147,6 +151,9 @@ impl Run {
             self.kept.get_or_insert(self.now.saturating_add(span));
         } else {
             self.kept = None;
+            if self.targets.is_empty() && !targets.is_empty() {
+                self.gathering = Some(self.now.saturating_add(self.config.gather));
+            }
             self.targets = targets;
         }
     }
@@ -198,6 +205,7 @@ impl Run {
             self.kept = None;
             self.targets.clear();
         }
+        self.gathering = self.gathering.filter(|until| *until > self.now);
         assert!(self.dial.poll_timeout().is_none_or(|at| at > self.now), "it spins");
     }
 
@@ -207,6 +215,11 @@ impl Run {
             self.obey(transmit);
         }
         self.failed.retain(|address| self.targets.contains_key(address));
+        let serving = self.open.values().filter(|(_, fate, _)| *fate == Fate::Serving);
+        let settled: BTreeSet<&String> = serving.map(|(address, ..)| address).chain(&self.failed).collect();
+        if settled.len() == self.targets.len() {
+            self.gathering = None;
+        }
         for (id, (address, ..)) in &self.open {
             assert!(self.targets.contains_key(address), "{id:?} leads to {address}, which nobody wants");
         }
@@ -259,12 +272,13 @@ impl Run {
             .collect();
         let ready: Vec<_> = by_address.iter().map(|(address, id)| (*id, self.targets[*address].clone())).collect();
         let readiness = match (&self.believed, self.config.empty) {
+            _ if self.gathering.is_some() => return DialUpdate { readiness: CONNECTING, ready: Vec::new() },
             _ if !ready.is_empty() => Readiness::Ready,
             _ if !self.targets.is_empty() && self.failed.len() == self.targets.len() => match self.dial.readiness() {
                 told @ Readiness::Failing(NotReady::Unreachable { .. }) => told,
                 told => panic!("all have failed, and calls are told {told:?}"),
             },
-            _ if !self.targets.is_empty() => Readiness::Waiting(NotReady::Connecting),
+            _ if !self.targets.is_empty() => CONNECTING,
             (None, _) => Readiness::Waiting(NotReady::Unknown),
             (Some(reason), EmptyPolicy::Wait) => Readiness::Waiting(reason.clone()),
             (Some(reason), _) => Readiness::Failing(reason.clone()),
