@@ -201,6 +201,23 @@ faults! {
     EjectsEveryone,
     /// Who is ejected never returns.
     NeverReturns,
+    // Of the life of applications.
+    /// An application registers before its servers accept.
+    AppRegistersEarly,
+    /// An application whose server crashed is not deregistered.
+    AppCrashLeavesGhost,
+    /// The servers of an application stop as soon as it is deregistered.
+    AppDrainSkipped,
+    /// An application ends although a server still runs.
+    AppServersLeft,
+    /// An application waits for a registry at its stop for ever.
+    AppDeregisterUnbounded,
+    /// A second signal does nothing.
+    AppSecondSignalIgnored,
+    /// The last failure of an application is taken for the first.
+    AppLastCauseCounts,
+    /// What start hooks say that were cut short is believed.
+    AppBelievesCutHooks,
 }
 
 /// Which bugs are planted.

@@ -12,6 +12,7 @@
 //! - `Leases` (inside the registry): deadlines, generations and secrets. They know nothing of watching.
 //! - [`Registry`]: both together, the authority over its own revisions. It is the whole of a registry server but for
 //!   the sockets.
+//! - [`Lifecycle`](app::Lifecycle): an application that serves, is registered while it does, and leaves nothing behind.
 //! - [`InstanceSet`]: one service's instances as a value, with the differences between two of them.
 //!
 //! # Driving a registry
@@ -92,6 +93,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod app;
 pub mod backend;
 pub mod balance;
 pub mod catalog;

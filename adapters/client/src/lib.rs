@@ -84,6 +84,7 @@
 //! [`Runtime`]. What happens is told to `tracing` (target `periplus`, behind the feature `tracing`, which is on unless it
 //! is switched off), counted ([`Client::counters`]), and streamed ([`Client::events`]).
 
+pub mod app;
 pub mod driver;
 pub mod runtime;
 

@@ -123,6 +123,14 @@ impl TlsConfig {
         }
     }
 
+    /// What makes connections secure as this says, and offers these protocols (ALPN).
+    #[must_use]
+    pub fn connector(&self, protocols: &[&[u8]]) -> tokio_rustls::TlsConnector {
+        let mut config = self.client(ring::default_provider());
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        Arc::new(config).into()
+    }
+
     fn client(&self, provider: CryptoProvider) -> ClientConfig {
         let mut roots = self.roots.clone();
         if self.public_roots {
@@ -132,12 +140,10 @@ impl TlsConfig {
             .with_safe_default_protocol_versions()
             .expect("ring serves TLS 1.2 and 1.3")
             .with_root_certificates(roots);
-        let mut config = match &self.identity {
+        match &self.identity {
             Some(identity) => builder.with_client_cert_resolver(identity.clone()),
             None => builder.with_no_client_auth(),
-        };
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        config
+        }
     }
 }
 
@@ -166,7 +172,7 @@ pub(crate) struct TlsConnector(tokio_rustls::TlsConnector);
 
 impl TlsConnector {
     pub(crate) fn new(config: &TlsConfig) -> Self {
-        Self(Arc::new(config.client(ring::default_provider())).into())
+        Self(config.connector(&[b"http/1.1"]))
     }
 
     /// A host as certificates name it.
