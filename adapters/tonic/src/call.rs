@@ -1,7 +1,6 @@
 //! One call: waits for somebody to call, picks, sends, and perhaps again.
 
 use std::error::Error;
-use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -14,8 +13,8 @@ use periplus_tokio::core::balance::{CallOutcome, Filter, Pick, PickError, PickRe
 use periplus_tokio::core::dial::Readiness;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
+use tonic::Status;
 use tonic::body::Body;
-use tonic::{Code, Status};
 
 use crate::body::{Account, Original, Response, code, outcome};
 use crate::connection::{Link, innermost};
@@ -270,7 +269,9 @@ mod tests {
 
     #[test]
     fn a_timeout_is_read_as_grpc_writes_it() {
-        let read = |text: &str| timeout(&[(http::HeaderName::from_static("grpc-timeout"), text.parse().unwrap())].into_iter().collect());
+        let read = |text: &str| {
+            timeout(&[(http::HeaderName::from_static("grpc-timeout"), text.parse().unwrap())].into_iter().collect())
+        };
         assert_eq!(read("2S"), Some(Duration::from_secs(2)));
         assert_eq!(read("1500m"), Some(Duration::from_millis(1_500)));
         assert_eq!(read("99999999H"), Some(Duration::from_secs(99_999_999 * 3_600)));

@@ -72,7 +72,8 @@ pub(crate) async fn run(
         Ok(opened) => opened,
         Err(reason) => return drop(reports.send(Event::Lost(id, reason)).await),
     };
-    let origin = Uri::builder().scheme(link.scheme.clone()).authority(link.authority.clone()).path_and_query("/").build();
+    let origin =
+        Uri::builder().scheme(link.scheme.clone()).authority(link.authority.clone()).path_and_query("/").build();
     let mut health = match origin {
         Ok(origin) if settings.health => Watch::new(link.sender.clone(), origin),
         _ => Watch::nobody(),
@@ -133,7 +134,8 @@ async fn open(
         builder.keep_alive_interval(interval).keep_alive_timeout(timeout).keep_alive_while_idle(true);
     }
     let (sender, connection) = builder.handshake(TokioIo::new(io)).await.map_err(|error| innermost(&error))?;
-    let end = async { connection.await.map_or_else(|error| innermost(&error), |()| "it takes no more calls".to_owned()) };
+    let end =
+        async { connection.await.map_or_else(|error| innermost(&error), |()| "it takes no more calls".to_owned()) };
     Ok((Link { sender, scheme, authority }, end))
 }
 

@@ -13,7 +13,6 @@ use hyper::server::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use periplus_tokio::BoxFuture;
-use periplus_hyper::host::advertised;
 use periplus_tokio::app::{AppInfo, BoxError, Server, Serving, Stop};
 use periplus_tokio::core::Endpoint;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -88,8 +87,11 @@ impl GrpcServer {
     #[must_use]
     pub fn add_service<S>(mut self, service: S) -> Self
     where
-        S: tower_service::Service<http::Request<tonic::body::Body>, Response = http::Response<tonic::body::Body>, Error = Infallible>
-            + tonic::server::NamedService
+        S: tower_service::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<tonic::body::Body>,
+                Error = Infallible,
+            > + tonic::server::NamedService
             + Clone
             + Send
             + Sync
@@ -134,9 +136,8 @@ impl GrpcServer {
     /// As there, or if one cannot be read.
     #[cfg(feature = "tls")]
     pub fn tls_files(self, certificate: impl AsRef<Path>, key: impl AsRef<Path>) -> Result<Self, ServerError> {
-        let read = |path: &Path| {
-            std::fs::read(path).map_err(|error| ServerError::Tls(format!("{}: {error}", path.display())))
-        };
+        let read =
+            |path: &Path| std::fs::read(path).map_err(|error| ServerError::Tls(format!("{}: {error}", path.display())));
         self.tls(&read(certificate.as_ref())?, &read(key.as_ref())?)
     }
 
@@ -273,4 +274,9 @@ impl fmt::Debug for GrpcServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GrpcServer").field("address", &self.address).finish_non_exhaustive()
     }
+}
+
+fn advertised(scheme: &str, configured: &str, bound: std::net::SocketAddr) -> Result<Endpoint, BoxError> {
+    let (host, _) = configured.rsplit_once(':').ok_or("no port")?;
+    Ok(Endpoint::new(format!("{scheme}://{host}:{}", bound.port()))?)
 }
