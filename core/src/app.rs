@@ -32,10 +32,12 @@
 //! whenever start hooks were begun, and must bear that those were cut short. The hooks before the stop run while the
 //! application is being deregistered and drained, so that they delay neither.
 
+mod advertised;
 mod config;
 mod lifecycle;
 #[cfg(test)]
 mod tests;
 
+pub use advertised::{Interface, NoAddress, advertised_host};
 pub use config::{LifecycleConfig, RegistryDown, WhenEnded};
 pub use lifecycle::{Action, Cause, Ending, Exit, Failure, Lifecycle, LifecycleState, Phase};

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use periplus_core::ServiceInstance;
 
@@ -60,6 +61,20 @@ impl Registrar for Client {
 
     fn deregister<'a>(&'a self, instance: &'a ServiceInstance) -> BoxFuture<'a, Result<Deregistered, UpdateError>> {
         Box::pin(Self::deregister(self, instance))
+    }
+}
+
+impl<T: Registrar + ?Sized> Registrar for Arc<T> {
+    fn register(&self, instance: ServiceInstance) -> BoxFuture<'_, Result<Registration, RegisterError>> {
+        T::register(self, instance)
+    }
+
+    fn update(&self, instance: ServiceInstance) -> BoxFuture<'_, Result<(), UpdateError>> {
+        T::update(self, instance)
+    }
+
+    fn deregister<'a>(&'a self, instance: &'a ServiceInstance) -> BoxFuture<'a, Result<Deregistered, UpdateError>> {
+        T::deregister(self, instance)
     }
 }
 

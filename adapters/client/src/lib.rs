@@ -106,6 +106,7 @@ mod shared;
 mod waiters;
 mod watcher;
 
+pub use app::{App, AppBuilder, AppError, AppHandle, AppInfo};
 pub use client::{Client, OnlineSignal};
 pub use connect::{ConnectError, ConnectOptions, connect_with, drive};
 pub use error::{GetError, RegisterError, UpdateError, WatchError};
@@ -115,6 +116,6 @@ pub use get::GetService;
 pub use periplus_core as core;
 pub use place::{StorePlace, locate};
 pub use registration::{Deregistered, Register, Registration};
-pub use runtime::{Runtime, TlsFiles, TlsFilesError};
+pub use runtime::{Runtime, Signal, Signals, TlsFiles, TlsFilesError};
 pub use secrets::SecretError;
 pub use watcher::{Changed, Changes, Listing, Watcher};

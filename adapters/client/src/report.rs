@@ -1,8 +1,9 @@
 //! What a client tells `tracing`, under the target `periplus`.
 
-use periplus_core::Key;
+use periplus_core::app::{Ending, Exit, LifecycleState};
 use periplus_core::client::subscription::CacheError;
 use periplus_core::client::{ClientEvent, RegistrationState};
+use periplus_core::{Key, ServiceInstance};
 use tracing::{debug, error, info, warn};
 
 /// Writes an event down.
@@ -55,5 +56,26 @@ fn report_registration(id: u64, key: Option<&Key>, state: &RegistrationState) {
             debug!(target: "periplus", id, instance, confirmed, "deregistered");
         }
         _ => debug!(target: "periplus", id, instance, ?state, "registering"),
+    }
+}
+
+/// Writes down how far an application is.
+pub(crate) fn report_app_state(instance: &ServiceInstance, state: LifecycleState) {
+    info!(target: "periplus", name = %instance.name, id = %instance.id, ?state, "the application goes on");
+}
+
+/// Writes down that an application is not registered any more, and did not ask for it.
+pub(crate) fn report_registration_ended(instance: &ServiceInstance, ending: Ending) {
+    let (name, id) = (&instance.name, &instance.id);
+    error!(target: "periplus", %name, %id, ?ending, "the application is not registered any more");
+}
+
+/// Writes down how an application ended.
+pub(crate) fn report_app_ended(instance: &ServiceInstance, exit: &Exit) {
+    let Exit { cause, deregistered, forced } = exit;
+    let (name, id) = (&instance.name, &instance.id);
+    match *deregistered && !forced {
+        true => info!(target: "periplus", %name, %id, ?cause, "the application has ended"),
+        false => warn!(target: "periplus", %name, %id, ?cause, deregistered, forced, "the application has ended"),
     }
 }

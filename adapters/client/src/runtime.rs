@@ -1,7 +1,10 @@
 //! What a runtime supplies: time, transport, tasks, randomness. It decides nothing.
 
 use std::future::Future;
+use std::io;
 use std::path::PathBuf;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use futures_core::Stream;
 use periplus_core::Instant;
@@ -47,6 +50,16 @@ pub trait Runtime: Clone + Send + Sync + Unpin + 'static {
         ))
     }
 
+    /// The signals of the system that the process gets from now on, of those that are wanted. A runtime that has none
+    /// gives a stream that stays silent.
+    ///
+    /// # Errors
+    /// If they cannot be listened to.
+    fn signals(&self, wanted: &[Signal]) -> io::Result<Signals> {
+        let _ = wanted;
+        Ok(Box::pin(Silent))
+    }
+
     /// What was stored under this name, if anything was and the runtime stores things.
     fn load(&self, name: &str) -> Option<Vec<u8>> {
         let _ = name;
@@ -56,6 +69,38 @@ pub trait Runtime: Clone + Send + Sync + Unpin + 'static {
     /// Stores bytes under a name, as well as the runtime can. Must not block for long.
     fn store(&self, name: &str, bytes: Vec<u8>) {
         let _ = (name, bytes);
+    }
+}
+
+/// Something that a system tells a process to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Signal {
+    /// SIGTERM: a supervisor wants it to end.
+    Terminate,
+    /// SIGINT: somebody has pressed Ctrl-C. The one that all systems have.
+    Interrupt,
+    /// SIGQUIT.
+    Quit,
+    /// SIGHUP.
+    Hangup,
+    /// SIGUSR1.
+    User1,
+    /// SIGUSR2.
+    User2,
+}
+
+/// Signals as they come.
+pub type Signals = Pin<Box<dyn Stream<Item = Signal> + Send>>;
+
+/// No signals.
+struct Silent;
+
+impl Stream for Silent {
+    type Item = Signal;
+
+    fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Signal>> {
+        Poll::Pending
     }
 }
 

@@ -3,7 +3,8 @@
 //! A runtime supplies four things, as a [`Net`]: it resolves a name, dials an address, sleeps, and spawns. [`HttpClient`]
 //! makes HTTP/1.1 of them: connections that are kept alive and used again, TLS by rustls, and an [`Exchange`] for each
 //! request, a stream of [`Input`](periplus_core::http::Input)s. [`host`] is what native runtimes have in common besides:
-//! a clock that counts suspend, storage in a directory, randomness.
+//! a clock that counts suspend, storage in a directory, randomness. The feature `server` adds `HttpServer`, for
+//! applications.
 //!
 //! # What it promises
 //!
@@ -23,12 +24,18 @@ mod io;
 mod net;
 mod origin;
 mod pool;
+#[cfg(feature = "server")]
+mod server;
 #[cfg(feature = "tls")]
 mod tls;
 
 pub use client::HttpClient;
 pub use dial::CONNECT_TIMEOUT;
 pub use exchange::Exchange;
+#[cfg(feature = "server")]
+pub use hyper::body::Incoming;
 pub use net::{Io, Net, Task};
+#[cfg(feature = "server")]
+pub use server::{HttpServer, Listen, Listener, listen_addresses};
 #[cfg(feature = "tls")]
-pub use tls::{TlsConfig, TlsError};
+pub use tls::{TlsAcceptor, TlsConfig, TlsError};

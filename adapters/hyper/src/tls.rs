@@ -9,7 +9,7 @@ use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use crate::net::Io;
 
@@ -88,14 +88,7 @@ impl TlsConfig {
     /// # Errors
     /// If there is no certificate or no key, one of them is unusable, or they do not belong together.
     pub fn with_identity(mut self, certificate: &[u8], key: &[u8]) -> Result<Self, TlsError> {
-        let chain = certificates(certificate)?;
-        let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| match error {
-            pem::Error::NoItemsFound => TlsError::NoKey,
-            error => TlsError::Pem(error.to_string()),
-        })?;
-        let pair = CertifiedKey::from_der(chain, key, &ring::default_provider());
-        let pair = pair.map_err(|error| TlsError::Unusable(error.to_string()))?;
-        self.identity = Some(Arc::new(SingleCertAndKey::from(pair)));
+        self.identity = Some(Arc::new(identity(certificate, key)?));
         Ok(self)
     }
 
@@ -163,6 +156,17 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     if all.is_empty() { Err(TlsError::NoCertificate) } else { Ok(all) }
 }
 
+/// A certificate and its key, which belong together.
+fn identity(certificate: &[u8], key: &[u8]) -> Result<SingleCertAndKey, TlsError> {
+    let chain = certificates(certificate)?;
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| match error {
+        pem::Error::NoItemsFound => TlsError::NoKey,
+        error => TlsError::Pem(error.to_string()),
+    })?;
+    let pair = CertifiedKey::from_der(chain, key, &ring::default_provider());
+    Ok(SingleCertAndKey::from(pair.map_err(|error| TlsError::Unusable(error.to_string()))?))
+}
+
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
     std::fs::read(path).map_err(|error| TlsError::Read { path: path.to_owned(), error })
 }
@@ -182,6 +186,42 @@ impl TlsConnector {
 
     pub(crate) async fn secure(&self, name: ServerName<'static>, io: Box<dyn Io>) -> io::Result<Box<dyn Io>> {
         Ok(Box::new(self.0.connect(name, io).await?))
+    }
+}
+
+/// Makes the connections of a server secure. Clones are cheap.
+#[derive(Clone)]
+pub struct TlsAcceptor(tokio_rustls::TlsAcceptor);
+
+impl TlsAcceptor {
+    /// A server that shows this certificate, with those that lead to its root after it, and has its key: PEM files. It
+    /// asks its clients for none, and speaks HTTP/1.1.
+    ///
+    /// # Errors
+    /// If one of the files cannot be read or used, or they do not belong together.
+    pub fn of_files(certificate: impl AsRef<Path>, key: impl AsRef<Path>) -> Result<Self, TlsError> {
+        let identity = identity(&read(certificate.as_ref())?, &read(key.as_ref())?)?;
+        let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("ring serves TLS 1.2 and 1.3")
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(identity));
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Self(Arc::new(config).into()))
+    }
+
+    /// Agrees with a client on TLS.
+    ///
+    /// # Errors
+    /// If there is no agreement.
+    pub async fn accept(&self, io: Box<dyn Io>) -> io::Result<Box<dyn Io>> {
+        Ok(Box::new(self.0.accept(io).await?))
+    }
+}
+
+impl fmt::Debug for TlsAcceptor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsAcceptor").finish_non_exhaustive()
     }
 }
 

@@ -1,8 +1,11 @@
 //! Periplus on tokio.
 //!
 //! [`Tokio`] is the runtime: tokio's sockets, timers and tasks under the client of [`periplus`], which this crate
-//! re-exports whole.
+//! re-exports whole. The feature `app` adds what an [application](periplus::app) runs: `App`, `http_server` for
+//! axum routers and other services, `PlainServer` for anything else, and signals.
 
+#[cfg(feature = "app")]
+mod servers;
 mod net;
 mod sleep;
 
@@ -19,10 +22,16 @@ use tokio::runtime::Handle;
 
 use crate::net::TokioNet;
 
+#[cfg(feature = "app")]
+pub use servers::{AdvertisedError, HttpServer, PlainServer, advertised, http_server};
 pub use periplus::*;
 #[cfg(feature = "tls")]
 pub use periplus_hyper::{TlsConfig, TlsError};
 pub use sleep::Sleep;
+
+/// An application on tokio: [`periplus::app`].
+#[cfg(feature = "app")]
+pub type App = periplus::App<Tokio>;
 
 /// Opens a client of the registry at an address, such as `periplus://127.0.0.1:7171` or `memory:`, with the tokio runtime that this is called
 /// in.
@@ -121,6 +130,11 @@ impl Runtime for Tokio {
         let identity = files.identity.as_ref().map(|(certificate, key)| (certificate.as_path(), key.as_path()));
         let tls = TlsConfig::of_files(files.roots.as_deref(), identity);
         Ok(self.clone().with_tls(&tls.map_err(|error| TlsFilesError(error.to_string()))?))
+    }
+
+    #[cfg(feature = "app")]
+    fn signals(&self, wanted: &[Signal]) -> io::Result<Signals> {
+        servers::listen(wanted)
     }
 
     fn load(&self, name: &str) -> Option<Vec<u8>> {

@@ -13,6 +13,7 @@ use hyper::server::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use periplus_tokio::BoxFuture;
+use periplus_hyper::host::advertised;
 use periplus_tokio::app::{AppInfo, BoxError, Server, Serving, Stop};
 use periplus_tokio::core::Endpoint;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -274,9 +275,4 @@ impl fmt::Debug for GrpcServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GrpcServer").field("address", &self.address).finish_non_exhaustive()
     }
-}
-
-fn advertised(scheme: &str, configured: &str, bound: std::net::SocketAddr) -> Result<Endpoint, BoxError> {
-    let (host, _) = configured.rsplit_once(':').ok_or("no port")?;
-    Ok(Endpoint::new(format!("{scheme}://{host}:{}", bound.port()))?)
 }
