@@ -184,23 +184,23 @@ faults! {
     DialCutsOff,
     // Of balancers.
     /// A balancer forgets what it has learned of an instance that changes.
-    UpdateForgets,
+    BalancerForgets,
     /// The cheaper of two is drawn without regard to weights.
-    WeightIgnored,
+    BalancerIgnoresWeight,
     /// A pick that has ended stays in flight.
-    InFlightLeaks,
+    BalancerLeaksCalls,
     /// A call that its caller has given up counts as a failure of the node.
-    CancelCounts,
+    BalancerCountsCancels,
     /// Calls through one view move the place of another in the round robin.
-    ViewsShareCursor,
+    BalancerMixesViews,
     /// A node that was slow is never tried again.
-    SlownessStays,
+    BalancerNeverRetries,
     /// A newcomer has its full weight at once.
-    NoSlowStart,
+    BalancerRushesNewcomers,
     /// All instances may be ejected at once.
-    EjectsEveryone,
+    BalancerEjectsEveryone,
     /// Who is ejected never returns.
-    NeverReturns,
+    BalancerNeverPardons,
     // Of the life of applications.
     /// An application registers before its servers accept.
     AppRegistersEarly,

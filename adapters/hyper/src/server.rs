@@ -170,8 +170,13 @@ impl Server for HttpServer {
                 match either(&mut stopping, listener.accept()).await {
                     Either::Left(()) => break,
                     Either::Right(Ok(io)) => {
-                        let connection =
-                            serve_connection(io, security.clone(), handler.clone(), Arc::clone(&self.net), order.clone());
+                        let connection = serve_connection(
+                            io,
+                            security.clone(),
+                            handler.clone(),
+                            Arc::clone(&self.net),
+                            order.clone(),
+                        );
                         self.net.spawn(Box::pin(connection));
                     }
                     Either::Right(Err(error)) if is_of_the_peer(&error) => {}

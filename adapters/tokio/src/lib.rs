@@ -4,9 +4,9 @@
 //! re-exports whole. The feature `app` adds what an [application](periplus::app) runs: `App`, `http_server` for
 //! axum routers and other services, `PlainServer` for anything else, and signals.
 
+mod net;
 #[cfg(feature = "app")]
 mod servers;
-mod net;
 mod sleep;
 
 use std::io;
@@ -22,11 +22,11 @@ use tokio::runtime::Handle;
 
 use crate::net::TokioNet;
 
-#[cfg(feature = "app")]
-pub use servers::{AdvertisedError, HttpServer, PlainServer, advertised, http_server};
 pub use periplus::*;
 #[cfg(feature = "tls")]
 pub use periplus_hyper::{TlsConfig, TlsError};
+#[cfg(feature = "app")]
+pub use servers::{AdvertisedError, HttpServer, PlainServer, advertised, http_server};
 pub use sleep::Sleep;
 
 /// An application on tokio: [`periplus::app`].

@@ -208,7 +208,8 @@ async fn a_call_that_does_not_end_in_time_is_cut() {
 
 #[tokio::test]
 async fn a_server_that_crashes_takes_the_registration_and_the_others_with_it() {
-    for (crash, text) in [(true, "the server worker failed: out of luck"), (false, "the server worker ended although")] {
+    for (crash, text) in [(true, "the server worker failed: out of luck"), (false, "the server worker ended although")]
+    {
         let registry = connect("memory:").await.unwrap();
         let (open, opened) = gate();
         let worker = PlainServer::new("worker", async move |_| {
@@ -281,7 +282,10 @@ async fn a_server_that_cannot_be_bound_starts_nothing() {
     let app = web(registry).server(PlainServer::tcp("echo", &*address, async |_, _| Ok::<_, BoxError>(())));
     let (_, run) = run(app.before_start(async |_| -> Result<(), BoxError> { unreachable!("not all are bound") }));
     let error = run.await.unwrap().unwrap_err();
-    assert!(error.to_string().starts_with(&format!("cannot bind the server echo: cannot listen at {address}")), "{error}");
+    assert!(
+        error.to_string().starts_with(&format!("cannot bind the server echo: cannot listen at {address}")),
+        "{error}"
+    );
 }
 
 /// A registry where nobody listens.
@@ -296,10 +300,11 @@ async fn nobody() -> Client {
 async fn a_registry_that_is_down_at_the_start_fails_it() {
     let places = Arc::new(Mutex::new(None));
     let place = Arc::clone(&places);
-    let app = web(nobody().await).registrar_timeout(Duration::from_millis(20)).before_start(async move |app: AppInfo| {
-        *place.lock().unwrap() = Some(address(&app.endpoints()[0]));
-        Ok::<_, BoxError>(())
-    });
+    let app =
+        web(nobody().await).registrar_timeout(Duration::from_millis(20)).before_start(async move |app: AppInfo| {
+            *place.lock().unwrap() = Some(address(&app.endpoints()[0]));
+            Ok::<_, BoxError>(())
+        });
     let (_, run) = run(app);
     assert!(matches!(run.await.unwrap(), Err(AppError::RegistryDown { .. })));
     let address = places.lock().unwrap().take().unwrap();
@@ -419,19 +424,23 @@ async fn dropping_it_leaves_nothing_behind() {
 #[tokio::test]
 async fn anything_that_accepts_is_a_server() {
     let registry = connect("memory:").await.unwrap();
-    let echo = PlainServer::tcp("echo", "127.0.0.1:0", async |listener: TcpListener, serving: periplus_tokio::app::Serving| {
-        let serve = async {
-            while let Ok((mut stream, _)) = listener.accept().await {
-                let (mut read, mut write) = stream.split();
-                let _ = tokio::io::copy(&mut read, &mut write).await;
+    let echo = PlainServer::tcp(
+        "echo",
+        "127.0.0.1:0",
+        async |listener: TcpListener, serving: periplus_tokio::app::Serving| {
+            let serve = async {
+                while let Ok((mut stream, _)) = listener.accept().await {
+                    let (mut read, mut write) = stream.split();
+                    let _ = tokio::io::copy(&mut read, &mut write).await;
+                }
+            };
+            tokio::select! {
+                () = serve => {}
+                () = serving.stop().stopping() => {}
             }
-        };
-        tokio::select! {
-            () = serve => {}
-            () = serving.stop().stopping() => {}
-        }
-        Ok::<_, BoxError>(())
-    });
+            Ok::<_, BoxError>(())
+        },
+    );
     let mut watcher = registry.watch("echo").unwrap();
     let app = App::builder().name("echo").server(echo).registrar(registry.clone()).signals([]).drain(Duration::ZERO);
     let (handle, run) = run(app);

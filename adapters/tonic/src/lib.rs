@@ -56,4 +56,4 @@ pub use periplus_tokio::core::balance;
 pub use periplus_tokio::core::dial;
 #[cfg(feature = "tls")]
 pub use periplus_tokio::{TlsConfig, TlsError};
-pub use server::{GrpcServer, ServerError};
+pub use server::GrpcServer;

@@ -3,7 +3,8 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::io;
-use std::path::Path;
+#[cfg(feature = "tls")]
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,8 +13,11 @@ use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use periplus_tokio::BoxFuture;
+#[cfg(feature = "tls")]
+use periplus_hyper::TlsAcceptor;
 use periplus_hyper::host::advertised;
+use periplus_hyper::listen_addresses;
+use periplus_tokio::BoxFuture;
 use periplus_tokio::app::{AppInfo, BoxError, Server, Serving, Stop};
 use periplus_tokio::core::Endpoint;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -42,24 +46,9 @@ pub struct GrpcServer {
     advertise: Option<String>,
     listener: Option<TcpListener>,
     #[cfg(feature = "tls")]
-    tls: Option<tokio_rustls::TlsAcceptor>,
-}
-
-/// Why a server cannot be reached, or not by this certificate.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ServerError {
-    /// It cannot listen.
-    #[error("cannot listen on {address}: {error}")]
-    Listen {
-        /// Where it was to listen.
-        address: String,
-        /// Why not.
-        error: io::Error,
-    },
-    /// A certificate or a key is of no use.
-    #[error("{0}")]
-    Tls(String),
+    identity: Option<(PathBuf, PathBuf)>,
+    #[cfg(feature = "tls")]
+    tls: Option<TlsAcceptor>,
 }
 
 impl GrpcServer {
@@ -71,6 +60,8 @@ impl GrpcServer {
             routes: RoutesBuilder::default(),
             advertise: None,
             listener: None,
+            #[cfg(feature = "tls")]
+            identity: None,
             #[cfg(feature = "tls")]
             tls: None,
         }
@@ -103,63 +94,39 @@ impl GrpcServer {
         self
     }
 
-    /// Serves with TLS: a certificate, with those that lead to its root after it, and its key, both PEM.
+    /// Serves with TLS, with this certificate, those that lead to its root after it, and its key: PEM files, read when the
+    /// server is bound.
     ///
     /// Kratos's clients, and those of this crate, want the certificate to be for the service's name.
-    ///
-    /// # Errors
-    /// If one of them is none, or they do not belong together.
     #[cfg(feature = "tls")]
-    pub fn tls(mut self, certificate: &[u8], key: &[u8]) -> Result<Self, ServerError> {
-        use tokio_rustls::rustls::ServerConfig;
-        use tokio_rustls::rustls::crypto::ring;
-        use tokio_rustls::rustls::pki_types::pem::PemObject;
-        use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-
-        let refuse = |error: &dyn fmt::Display| ServerError::Tls(format!("certificate or key unusable: {error}"));
-        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificate).collect();
-        let chain = chain.map_err(|error| refuse(&error))?;
-        let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| refuse(&error))?;
-        let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .expect("ring serves TLS 1.2 and 1.3")
-            .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .map_err(|error| refuse(&error))?;
-        config.alpn_protocols = vec![b"h2".to_vec()];
-        self.tls = Some(Arc::new(config).into());
-        Ok(self)
-    }
-
-    /// [`tls`](Self::tls) of two files.
-    ///
-    /// # Errors
-    /// As there, or if one cannot be read.
-    #[cfg(feature = "tls")]
-    pub fn tls_files(self, certificate: impl AsRef<Path>, key: impl AsRef<Path>) -> Result<Self, ServerError> {
-        let read =
-            |path: &Path| std::fs::read(path).map_err(|error| ServerError::Tls(format!("{}: {error}", path.display())));
-        self.tls(&read(certificate.as_ref())?, &read(key.as_ref())?)
+    #[must_use]
+    pub fn tls_files(mut self, certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        self.identity = Some((certificate.into(), key.into()));
+        self
     }
 
     const fn scheme(&self) -> &'static str {
         #[cfg(feature = "tls")]
-        if self.tls.is_some() {
+        if self.identity.is_some() {
             return "grpcs";
         }
         "grpc"
     }
 
     async fn listen(&mut self) -> Result<Vec<Endpoint>, BoxError> {
-        let refuse = |error| ServerError::Listen { address: self.address.clone(), error };
-        // All that the machine has: IPv6 and IPv4, or IPv4 alone where there is no IPv6.
-        let listener = match self.address.strip_prefix(':') {
-            None => TcpListener::bind(&self.address).await.map_err(refuse)?,
-            Some(port) => match TcpListener::bind(format!("[::]:{port}")).await {
-                Ok(listener) => listener,
-                Err(_) => TcpListener::bind(format!("0.0.0.0:{port}")).await.map_err(refuse)?,
-            },
-        };
+        #[cfg(feature = "tls")]
+        if let Some((certificate, key)) = &self.identity {
+            self.tls = Some(TlsAcceptor::speaking(&[b"h2"], certificate, key)?);
+        }
+        let addresses = listen_addresses(&self.address);
+        let mut listener = Err(io::Error::from(io::ErrorKind::InvalidInput));
+        for address in &addresses {
+            listener = TcpListener::bind(address).await;
+            if listener.is_ok() {
+                break;
+            }
+        }
+        let listener = listener.map_err(|error| format!("cannot listen at {}: {error}", self.address))?;
         let bound = listener.local_addr()?;
         self.listener = Some(listener);
         let configured = self.advertise.as_ref().map(|host| match host.contains(':') && !host.starts_with('[') {
@@ -229,7 +196,7 @@ struct Connections {
     routes: Routes,
     info: AppInfo,
     #[cfg(feature = "tls")]
-    tls: Option<tokio_rustls::TlsAcceptor>,
+    tls: Option<TlsAcceptor>,
     stop: Stop,
 }
 
@@ -239,7 +206,7 @@ impl Connections {
         #[cfg(feature = "tls")]
         if let Some(tls) = &self.tls {
             let accepted = tokio::select! {
-                accepted = tokio::time::timeout(HANDSHAKE, tls.accept(stream)) => accepted,
+                accepted = tokio::time::timeout(HANDSHAKE, tls.accept(Box::new(stream))) => accepted,
                 () = self.stop.stopping() => return,
             };
             match accepted {

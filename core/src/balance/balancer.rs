@@ -127,10 +127,11 @@ impl Balancer {
         }
         let cursor = Arc::new(start(&self.shared, &mut self.rng));
         self.views_made += 1;
-        let view = View { cursor, used: Arc::new(AtomicBool::new(true)), number: self.views_made };
+        let view = View { cursor, used: Arc::new(AtomicBool::new(false)), number: self.views_made };
         self.views.insert(filter.clone(), view);
         self.rebuild();
-        self.picker.view(filter).map_or_else(|| Arc::clone(&self.picker), Arc::clone)
+        let held = self.picker.views().get(filter).expect("rebuilding makes a picker for every view");
+        Arc::clone(&held.picker)
     }
 
     /// When [`Balancer::handle_timeout`] wants to be called next. O(1).
@@ -157,7 +158,7 @@ impl Balancer {
     }
 
     fn recall(&mut self, id: &InstanceId) -> Option<Past> {
-        if self.shared.config.faults.has(Fault::UpdateForgets) {
+        if self.shared.config.faults.has(Fault::BalancerForgets) {
             return None;
         }
         let (left, past) = self.past.remove(id)?;
@@ -196,7 +197,7 @@ impl Balancer {
             let picker = match earlier {
                 Some(held) if held.picker.is_among(&chosen, nobody) => Arc::clone(&held.picker),
                 _ => {
-                    let cursor = if self.shared.config.faults.has(Fault::ViewsShareCursor) {
+                    let cursor = if self.shared.config.faults.has(Fault::BalancerMixesViews) {
                         &self.cursor
                     } else {
                         &view.cursor

@@ -74,7 +74,7 @@ fn latencies(mine: &Seen, its: &Seen, faults: Faults) -> (u64, u64) {
         return (1, 1);
     }
     let faded = |slow: &Seen, fast: &Seen| {
-        let left = if faults.has(Fault::SlownessStays) { u64::from(ONE) } else { slow.left };
+        let left = if faults.has(Fault::BalancerNeverRetries) { u64::from(ONE) } else { slow.left };
         fast.latency + (slow.latency - fast.latency) * left / u64::from(ONE)
     };
     if mine.latency > its.latency { (faded(mine, its), its.latency) } else { (mine.latency, faded(its, mine)) }

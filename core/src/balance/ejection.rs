@@ -23,7 +23,7 @@ impl Balancer {
         let ejected = self.entries.values().filter(counts).filter(|entry| entry.ejected_until.is_some()).count();
         let share = instances.saturating_mul(config.outlier.max_share.min(100) as usize) / 100;
         let mut allowed = share.max(1).min(instances.saturating_sub(1));
-        if config.faults.has(Fault::EjectsEveryone) {
+        if config.faults.has(Fault::BalancerEjectsEveryone) {
             allowed = instances;
         }
         for (_, id) in outliers.into_iter().take(allowed.saturating_sub(ejected)) {
@@ -36,7 +36,8 @@ impl Balancer {
     fn let_return(&mut self) {
         let (now, config) = (self.now, &self.shared.config);
         for entry in self.entries.values_mut() {
-            if entry.ejected_until.is_some_and(|until| until <= now) && !config.faults.has(Fault::NeverReturns) {
+            if entry.ejected_until.is_some_and(|until| until <= now) && !config.faults.has(Fault::BalancerNeverPardons)
+            {
                 entry.ejected_until = None;
                 entry.eased_since = Some(now);
                 entry.returned = now;

@@ -47,7 +47,7 @@ impl Entry {
             return self;
         }
         let comes_up = eases_in && !self.is_up() && is_up(&instance);
-        let forgets = shared.config.faults.has(Fault::UpdateForgets);
+        let forgets = shared.config.faults.has(Fault::BalancerForgets);
         let learned = if forgets { Arc::default() } else { Arc::clone(&self.node.learned) };
         let eased_since = if comes_up { Some(now) } else { self.eased_since };
         Self { node: node(instance, learned, shared), eased_since, ..self }
@@ -119,7 +119,7 @@ impl BalanceConfig {
 fn step(config: &BalanceConfig, since: Instant, now: Instant) -> u32 {
     let steps = config.steps();
     let (window, elapsed) = (micros(config.slow_start.window), micros(now.saturating_since(since)));
-    if elapsed >= window || config.faults.has(Fault::NoSlowStart) {
+    if elapsed >= window || config.faults.has(Fault::BalancerRushesNewcomers) {
         return steps;
     }
     (u128::from(elapsed) * u128::from(steps) / u128::from(window)) as u32

@@ -126,7 +126,7 @@ impl Learned {
         let failed = match outcome {
             CallOutcome::Success => false,
             CallOutcome::Failure => true,
-            CallOutcome::Cancelled if config.faults.has(Fault::CancelCounts) => true,
+            CallOutcome::Cancelled if config.faults.has(Fault::BalancerCountsCancels) => true,
             CallOutcome::Cancelled => return 0,
         };
         let now = ticks(now);

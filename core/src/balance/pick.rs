@@ -120,7 +120,7 @@ impl Pick {
 
 impl Drop for Pick {
     fn drop(&mut self) {
-        if self.node.shared.config.faults.has(Fault::InFlightLeaks) {
+        if self.node.shared.config.faults.has(Fault::BalancerLeaksCalls) {
             return;
         }
         self.node.learned.in_flight.fetch_sub(1, Relaxed);

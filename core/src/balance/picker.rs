@@ -220,7 +220,7 @@ fn table(shared: &Shared, members: &[(Arc<Node>, u64)], weights: &[u64]) -> Tabl
     let config = &shared.config;
     let ids = members.iter().map(|(node, _)| node.id().as_str());
     match config.policy {
-        Policy::P2c | Policy::LeastRequest if config.faults.has(Fault::WeightIgnored) => {
+        Policy::P2c | Policy::LeastRequest if config.faults.has(Fault::BalancerIgnoresWeight) => {
             Table::Draw(Draw::new(&alloc::vec![1; weights.len()]))
         }
         Policy::P2c | Policy::LeastRequest | Policy::WeightedRandom => Table::Draw(Draw::new(weights)),
