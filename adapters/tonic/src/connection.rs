@@ -82,6 +82,7 @@ pub(crate) async fn run(
         return;
     }
     let mut connection = Box::pin(connection);
+    let mut ended = false;
     let linger = loop {
         tokio::select! {
             // First, so that a connection that is gone is not believed once more.
@@ -89,6 +90,7 @@ pub(crate) async fn run(
             // It ends, too, when the server wants no new calls; those under way go on.
             reason = &mut connection => {
                 let _ = reports.send(Event::Lost(id, reason)).await;
+                ended = true;
                 break settings.linger;
             }
             linger = &mut leave => break linger.unwrap_or(settings.linger),
@@ -101,8 +103,8 @@ pub(crate) async fn run(
                         Event::Lost(id, reason)
                     }
                 };
-                let ended = matches!(event, Event::Lost(..));
-                if reports.send(event).await.is_err() || ended {
+                let over = matches!(event, Event::Lost(..));
+                if reports.send(event).await.is_err() || over {
                     break settings.linger;
                 }
             }
@@ -113,7 +115,10 @@ pub(crate) async fn run(
     // What is held of the connection would keep it open.
     drop((health, reports));
     let _ = tokio::time::timeout(linger, async {
-        connection.await;
+        if !ended {
+            connection.as_mut().await;
+        }
+        drop(connection);
         leash.ended().await;
     })
     .await;

@@ -18,6 +18,7 @@ use periplus_tokio::{Client, Registration};
 use periplus_tonic::{Channel, GrpcServer};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tonic::Status;
 
@@ -48,6 +49,7 @@ pub(crate) struct Provider {
     pub(crate) control: Control,
     pub(crate) task: JoinHandle<()>,
     door: JoinHandle<()>,
+    shut: Arc<Notify>,
     connections: Arc<AtomicU32>,
 }
 
@@ -81,10 +83,15 @@ impl Provider {
         let at = listener.local_addr().unwrap();
         let connections = Arc::new(AtomicU32::new(0));
         let count = Arc::clone(&connections);
+        let shut = Arc::new(Notify::new());
+        let shutting = Arc::clone(&shut);
         let door = tokio::spawn(async move {
             let mut inside = tokio::task::JoinSet::new();
             loop {
-                let (mut client, _) = listener.accept().await.unwrap();
+                let mut client = tokio::select! {
+                    accepted = listener.accept() => accepted.unwrap().0,
+                    () = shutting.notified() => break,
+                };
                 count.fetch_add(1, Ordering::SeqCst);
                 inside.spawn(async move {
                     client.set_nodelay(true)?;
@@ -93,8 +100,10 @@ impl Provider {
                     copy_bidirectional(&mut client, &mut server).await
                 });
             }
+            drop(listener);
+            while inside.join_next().await.is_some() {}
         });
-        Self { id: id.to_owned(), at, control, task, door, connections }
+        Self { id: id.to_owned(), at, control, task, door, shut, connections }
     }
 
     pub(crate) fn instance(&self) -> ServiceInstance {
@@ -126,9 +135,12 @@ impl Provider {
     /// Takes no new calls, and waits for those that are under way.
     pub(crate) async fn stop(self) {
         self.control.stop(Stage::Stop);
-        let mut task = self.task;
-        tokio::time::timeout(Duration::from_secs(10), &mut task).await.expect("it stops").unwrap();
-        self.door.abort();
+        self.shut.notify_one();
+        let stopping = async {
+            self.task.await.unwrap();
+            self.door.await.unwrap();
+        };
+        tokio::time::timeout(Duration::from_secs(10), stopping).await.expect("it stops");
     }
 }
 
