@@ -77,7 +77,7 @@ async fn consume(options: Options) -> Result<(), BoxError> {
             let greet = async || {
                 let request = HelloRequest { name: options.name.clone() };
                 let response = GreeterClient::new(channel.clone()).say_hello(request).await;
-                response.map(|response| response.into_inner().message).map_err(Into::into)
+                response.map(|response| response.into_inner().message).map_err(|status| status.message().into())
             };
             println!("{}", call(greet, &options).await);
         }

@@ -42,14 +42,16 @@ impl Dial {
         self.take_note(instances, matches!(provenance, Provenance::Stale { .. }));
         self.changed = true;
         let wanted = self.wanted();
-        self.listed = match (wanted.is_empty(), provenance) {
-            (false, _) => Listed::Some,
-            (true, Provenance::Live) if self.known.is_empty() => Listed::Empty,
-            (true, Provenance::Live) => Listed::NoEndpoint,
-            // An outage unsays nothing.
-            (true, Provenance::Stale { .. }) if self.listed != Listed::Some => self.listed,
-            // What is not shown may be there.
-            (true, _) => Listed::Nothing,
+        let none = if self.known.is_empty() { Listed::Empty } else { Listed::NoEndpoint };
+        self.listed = match (provenance, self.listed) {
+            _ if !wanted.is_empty() => Listed::Some,
+            (Provenance::Live, _) => none,
+            // A registry that warms up may not have heard yet of those whom nobody has heard of here. Those who were
+            // there and are not listed any more have left.
+            (Provenance::Unconfirmed, before) if before != Listed::Nothing => none,
+            // An outage unsays nothing, and proves nothing.
+            (_, Listed::Some) => Listed::Nothing,
+            (_, before) => before,
         };
         match self.config.empty {
             EmptyPolicy::KeepLast(span) if wanted.is_empty() && !self.slots.is_empty() => {

@@ -57,6 +57,8 @@ struct Run {
     listed: BTreeMap<String, Instance>,
     /// The latest word on a list without addresses, if it can be believed.
     believed: Option<NotReady>,
+    /// Whether there was ever somebody, or the registry's word that there is nobody.
+    heard: bool,
     targets: BTreeMap<String, Instance>,
     kept: Option<Instant>,
     gathering: Option<Instant>,
@@ -81,6 +83,7 @@ pub(crate) fn run(variant: u8, faults: Faults, ops: &[Op]) {
         now: Instant::default(),
         listed: BTreeMap::new(),
         believed: None,
+        heard: false,
         targets: BTreeMap::new(),
         kept: None,
         gathering: None,
@@ -137,12 +140,17 @@ impl Run {
                 targets.entry(address).or_insert_with(|| instance.clone());
             }
         }
+        let none = match self.listed.is_empty() {
+            true => NotReady::Empty,
+            false => NotReady::NoEndpoint { scheme: "grpc".into() },
+        };
+        let (heard, before) = (self.heard, self.believed.take());
+        self.heard |= !targets.is_empty() || provenance == Provenance::Live;
         self.believed = match provenance {
             _ if !targets.is_empty() => None,
-            Provenance::Live if self.listed.is_empty() => Some(NotReady::Empty),
-            Provenance::Live => Some(NotReady::NoEndpoint { scheme: "grpc".into() }),
-            Provenance::Stale { .. } => self.believed.take(),
-            _ => None,
+            Provenance::Live => Some(none),
+            Provenance::Unconfirmed => heard.then_some(none),
+            _ => before,
         };
         if let EmptyPolicy::KeepLast(span) = self.config.empty
             && targets.is_empty()
