@@ -223,19 +223,24 @@ impl Balancer {
         self.next = entries.chain(self.sweep_at).min();
     }
 
-    fn members(&self) -> Members {
+    /// Those that may be called, were it not for ejections: up, with a weight, and in the subset. O(n).
+    pub(super) fn callable(&self) -> Vec<&Entry> {
         let config = &self.shared.config;
-        let up = self.entries.values().filter(|entry| entry.is_up());
-        let nobody = match (self.entries.is_empty(), up.clone().next()) {
-            (true, _) => PickError::Empty,
-            (false, None) => PickError::NoneUp,
-            (false, Some(_)) => PickError::ZeroWeight,
-        };
-        let mut all: Vec<&Entry> = up.filter(|entry| entry.base_weight(config) > 0).collect();
-        if let Some(subset) = &config.subset {
-            all = rendezvous(subset.key.as_bytes(), all, subset.size, |entry| entry.node.id().as_str());
+        let callable = self.entries.values().filter(|entry| entry.is_up() && entry.base_weight(config) > 0).collect();
+        match &config.subset {
+            Some(subset) => rendezvous(subset.key.as_bytes(), callable, subset.size, |entry| entry.node.id().as_str()),
+            None => callable,
         }
-        let weighed = |entry: &&Entry| (Arc::clone(&entry.node), entry.weight(config, self.now));
+    }
+
+    fn members(&self) -> Members {
+        let nobody = match (self.entries.is_empty(), self.entries.values().any(Entry::is_up)) {
+            (true, _) => PickError::Empty,
+            (false, false) => PickError::NoneUp,
+            (false, true) => PickError::ZeroWeight,
+        };
+        let all = self.callable();
+        let weighed = |entry: &&Entry| (Arc::clone(&entry.node), entry.weight(&self.shared.config, self.now));
         let mut available: Vec<_> = all.iter().filter(|entry| entry.ejected_until.is_none()).map(weighed).collect();
         let all: Vec<_> = all.iter().map(weighed).collect();
         if available.is_empty() {

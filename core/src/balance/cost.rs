@@ -48,15 +48,11 @@ impl Candidate<'_> {
 
     /// What is known of the node.
     fn seen(&self, now: Instant, half_life: u32) -> Seen {
-        let latency = self.learned.latency.load(Relaxed);
+        let latency = u64::from(self.learned.latency.load(Relaxed));
         let failing = self.learned.failing.load(Relaxed);
         let left = left(age(ticks(now), self.learned.stamp.load(Relaxed)), half_life);
         let failing = (u64::from(failing) * u64::from(left) / u64::from(ONE)) as u32;
-        Seen {
-            latency: u64::from(latency),
-            left: u64::from(left),
-            success: ONE.saturating_sub(failing).max(LEAST_SUCCESS),
-        }
+        Seen { latency, left: u64::from(left), success: ONE.saturating_sub(failing).max(LEAST_SUCCESS) }
     }
 }
 

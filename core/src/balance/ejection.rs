@@ -18,9 +18,9 @@ impl Balancer {
         self.let_return();
         let outliers = self.outliers();
         let config = &self.shared.config;
-        let counts = |entry: &&Entry| entry.is_up() && entry.base_weight(config) > 0;
-        let instances = self.entries.values().filter(counts).count();
-        let ejected = self.entries.values().filter(counts).filter(|entry| entry.ejected_until.is_some()).count();
+        let callable = self.callable();
+        let instances = callable.len();
+        let ejected = callable.iter().filter(|entry| entry.ejected_until.is_some()).count();
         let share = instances.saturating_mul(config.outlier.max_share.min(100) as usize) / 100;
         let mut allowed = share.max(1).min(instances.saturating_sub(1));
         if config.faults.has(Fault::BalancerEjectsEveryone) {

@@ -69,12 +69,12 @@ impl Entry {
 
     /// The weight that it says, or the default.
     pub(super) fn base_weight(&self, config: &BalanceConfig) -> u32 {
-        self.node.instance.weight().unwrap_or(config.default_weight.max(1))
+        self.node.instance.weight().unwrap_or_else(|| config.default_weight.max(1))
     }
 
     /// The weight that it has now, in units of which [`BalanceConfig::full`] are one.
     pub(super) fn weight(&self, config: &BalanceConfig, now: Instant) -> u64 {
-        let step = self.eased_since.map_or(config.full(), |since| step(config, since, now) + 1);
+        let step = self.eased_since.map_or_else(|| config.full(), |since| step(config, since, now) + 1);
         u64::from(self.base_weight(config)) * u64::from(step.min(config.full()))
     }
 

@@ -16,6 +16,9 @@ use crate::packed::Instance;
 use crate::time::{Instant, micros};
 
 /// An instance that can be picked, as it looks now, with what all pickers have learned of it.
+///
+/// Aligned so that the count of those who hold one is alone in its cache line: every pick writes it.
+#[repr(align(64))]
 pub struct Node {
     pub(super) packed: Instance,
     pub(super) instance: ServiceInstance,
@@ -185,6 +188,9 @@ pub(super) const fn age(now: u32, then: u32) -> u32 {
 
 /// What is left of [`ONE`] after this time: half of it after each half-life, and in between on a straight line.
 pub(super) const fn left(age: u32, half_life: u32) -> u32 {
+    if age == 0 {
+        return ONE;
+    }
     let halvings = age / half_life;
     if halvings >= 16 {
         return 0;

@@ -1,6 +1,6 @@
 //! What the balancer, its pickers and its nodes share.
 
-use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use core::sync::atomic::{AtomicBool, AtomicU32};
 
 use super::config::BalanceConfig;
@@ -27,11 +27,12 @@ impl Shared {
     /// A call has ended. Returns whether the balancer should look.
     pub(super) fn ended(&self, outcome: CallOutcome, streak: u32) -> bool {
         let limit = self.config.outlier.consecutive;
-        let ejects = limit > 0 && streak > 0 && streak % limit == 0;
+        let ejects = limit > 0 && streak > 0 && streak.is_multiple_of(limit);
         let wakes =
             outcome != CallOutcome::Cancelled && self.resting.load(Relaxed) && self.resting.swap(false, Relaxed);
         if ejects || wakes {
-            self.attention.store(true, Relaxed);
+            // Whoever sees it sees the failures, too.
+            self.attention.store(true, Release);
         }
         ejects || wakes
     }
@@ -46,7 +47,7 @@ impl Shared {
     }
 
     pub(super) fn take_attention(&self) -> bool {
-        self.attention.swap(false, Relaxed)
+        self.attention.swap(false, Acquire)
     }
 
     pub(super) fn rest(&self) {

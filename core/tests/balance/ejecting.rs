@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use periplus_core::balance::{BalanceConfig, OutlierConfig, Policy, SlowStart};
+use periplus_core::balance::{BalanceConfig, OutlierConfig, Policy, SlowStart, Subset};
 use periplus_core::fault::Faults;
 use periplus_core::{Instance, Instant};
 use proptest::prelude::*;
@@ -108,6 +108,19 @@ proptest! {
     #[test]
     fn however_many_fail_at_most_a_share_is_ejected(count in 1..15usize, failing in 0..15usize) {
         at_most_a_share_is_ejected(Faults::default(), count, failing.min(count));
+    }
+}
+
+#[test]
+fn the_share_is_one_of_the_subset_that_is_called() {
+    let subset = Some(Subset { key: "me".into(), size: 4 });
+    let mut fleet = Fleet::new(BalanceConfig { subset, ..bare() }, Faults::default(), &equals(40));
+    for at in 0..40 {
+        fleet.behaves(&format!("i{at}"), Behaviour::failing(2));
+    }
+    for _ in 0..20 {
+        fleet.run(SECOND / 2, 400);
+        assert!(fleet.ejected().len() <= 1, "{:?}", fleet.ejected());
     }
 }
 

@@ -1,4 +1,5 @@
 //! Threads that pick and end calls at once, while the set changes.
+#![allow(clippy::disallowed_methods, reason = "here the test is the driver")]
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
