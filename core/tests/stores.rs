@@ -134,7 +134,8 @@ fn is_of(fault: Fault, kind: &Kind) -> bool {
     let shared = !name.starts_with("etcd") && !name.starts_with("consul");
     // What all clients share is planted in the client of our own registry here, which is the fastest.
     if shared {
-        fault as usize >= Fault::CoverFromAnswer as usize && kind.name == "native"
+        // Those of applications are no client's.
+        fault as usize >= Fault::CoverFromAnswer as usize && !name.starts_with("app") && kind.name == "native"
     } else {
         name.starts_with(kind.name)
     }

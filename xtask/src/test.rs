@@ -19,6 +19,9 @@ const DOCUMENTED: [&str; 7] = [
     "periplus-wasm",
 ];
 
+/// What no crate has by default, and is tested and documented all the same.
+const BATTERIES: &str = "periplus-async-std/app,periplus-tokio/app";
+
 /// One check.
 struct Step {
     name: &'static str,
@@ -213,7 +216,7 @@ fn clippy() -> Result {
 }
 
 fn docs() -> Result {
-    let mut doc = shell::cargo("doc --no-deps --document-private-items");
+    let mut doc = shell::cargo(&format!("doc --no-deps --document-private-items --features {BATTERIES}"));
     for package in DOCUMENTED {
         doc.args(["--package", package]);
     }
@@ -244,7 +247,7 @@ fn sim() -> Result {
 
 /// The servers of others are told to them.
 fn other_tests() -> Result {
-    let mut tests = shell::cargo("test --workspace --exclude periplus-core");
+    let mut tests = shell::cargo(&format!("test --workspace --exclude periplus-core --features {BATTERIES}"));
     tests.envs(servers::ensure()?);
     shell::run(tests)
 }

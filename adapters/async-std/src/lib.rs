@@ -4,6 +4,9 @@
 //! run on smol: sockets and timers of async-io, which both stand on, and the tasks of the one or the other, under the
 //! client of [`periplus`], which this crate re-exports whole.
 //!
+//! The feature `app` adds what an [application](periplus::app) runs: `http_server` for axum routers and other services,
+//! and signals. `App::<AsyncStd>::builder()` begins one.
+//!
 //! # async-std is discontinued
 //!
 //! Its authors have ended it and recommend smol ([RUSTSEC-2025-0052]). Programs that stand on it are served here as
@@ -16,6 +19,8 @@ compile_error!("no runtime is chosen: switch on the feature async-std or smol");
 
 mod net;
 mod runtimes;
+#[cfg(feature = "app")]
+mod servers;
 mod sleep;
 
 pub use periplus::*;
@@ -25,6 +30,12 @@ pub use periplus_hyper::{TlsConfig, TlsError};
 pub use runtimes::AsyncStd;
 #[cfg(feature = "smol")]
 pub use runtimes::Smol;
+#[cfg(all(feature = "app", feature = "async-std"))]
+pub use servers::http_server;
+#[cfg(all(feature = "app", feature = "smol"))]
+pub use servers::http_server_smol;
+#[cfg(feature = "app")]
+pub use servers::{AdvertisedError, HttpServer, HttpService, advertised};
 pub use sleep::Sleep;
 
 /// Opens a client of the registry at an address, such as `periplus://127.0.0.1:7171` or `memory:`, with async-std.

@@ -40,7 +40,7 @@ impl Net for AsyncIoNet {
 }
 
 /// A socket with the traits that the HTTP client speaks.
-struct Socket(Async<TcpStream>);
+pub(crate) struct Socket(pub(crate) Async<TcpStream>);
 
 impl AsyncRead for Socket {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {

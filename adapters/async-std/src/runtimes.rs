@@ -13,6 +13,8 @@ use periplus_hyper::{Exchange, HttpClient};
 
 use crate::net::AsyncIoNet;
 use crate::sleep::Sleep;
+#[cfg(feature = "app")]
+use periplus::{Signal, Signals};
 #[cfg(feature = "tls")]
 use periplus::{TlsFiles, TlsFilesError};
 #[cfg(feature = "tls")]
@@ -93,6 +95,11 @@ macro_rules! runtime {
                 let identity = files.identity.as_ref().map(|(certificate, key)| (certificate.as_path(), key.as_path()));
                 let tls = TlsConfig::of_files(files.roots.as_deref(), identity);
                 Ok(self.clone().with_tls(&tls.map_err(|error| TlsFilesError(error.to_string()))?))
+            }
+
+            #[cfg(feature = "app")]
+            fn signals(&self, wanted: &[Signal]) -> io::Result<Signals> {
+                crate::servers::listen(wanted)
             }
 
             fn load(&self, name: &str) -> Option<Vec<u8>> {

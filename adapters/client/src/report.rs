@@ -61,7 +61,7 @@ fn report_registration(id: u64, key: Option<&Key>, state: &RegistrationState) {
 
 /// Writes down how far an application is.
 pub(crate) fn report_app_state(instance: &ServiceInstance, state: LifecycleState) {
-    info!(target: "periplus", name = %instance.name, id = %instance.id, ?state, "the application goes on");
+    debug!(target: "periplus", name = %instance.name, id = %instance.id, ?state, "the application goes on");
 }
 
 /// Writes down that an application is not registered any more, and did not ask for it.

@@ -32,10 +32,8 @@ mod tls;
 pub use client::HttpClient;
 pub use dial::CONNECT_TIMEOUT;
 pub use exchange::Exchange;
-#[cfg(feature = "server")]
-pub use hyper::body::Incoming;
 pub use net::{Io, Net, Task};
 #[cfg(feature = "server")]
-pub use server::{HttpServer, Listen, Listener, listen_addresses};
+pub use server::{Answer, HttpServer, HttpService, Listen, Listener, listen_addresses};
 #[cfg(feature = "tls")]
 pub use tls::{TlsAcceptor, TlsConfig, TlsError};

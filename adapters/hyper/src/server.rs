@@ -1,6 +1,5 @@
 //! An HTTP server for applications, on any runtime.
 
-use std::error::Error;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
@@ -11,15 +10,10 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body::Body;
-use hyper::body::Incoming;
 use periplus::BoxFuture;
 use periplus::app::{BoxError, Server, Serving};
 use periplus::core::Endpoint;
 use tokio::sync::watch;
-use tower_service::Service;
 
 use crate::host::advertised;
 use crate::net::{Io, Net, Task};
@@ -27,9 +21,11 @@ use crate::net::{Io, Net, Task};
 use crate::tls::TlsAcceptor;
 use connection::serve_connection;
 use handler::Handler;
+pub use handler::{Answer, HttpService};
 
 mod connection;
 mod handler;
+mod tether;
 mod timer;
 
 /// How long to wait when the system refuses a connection, for want of descriptors for example.
@@ -60,11 +56,13 @@ pub fn listen_addresses(address: &str) -> Vec<String> {
     }
 }
 
-/// An HTTP/1.1 server: any [`tower_service::Service`] behind a listener, such as an axum `Router`.
+/// An HTTP/1.1 server: any [`HttpService`] behind a listener, such as an axum `Router`.
 ///
-/// Each connection is a task. Requests carry the [`AppInfo`](periplus::AppInfo) in their extensions. When it is to stop,
-/// it takes no new connections, lets the calls under way end, and says so to those who keep their connections open.
-/// Upgrades (websockets) are not supported.
+/// Each connection is a task. When it is to stop, it takes no new connections, lets the calls under way end, and says so
+/// to those who keep their connections open. What a connection was upgraded to, such as a websocket, counts as a call.
+///
+/// Requests carry in their extensions the [`AppInfo`](periplus::AppInfo), and the [`Stop`](periplus::app::Stop) by which
+/// a call without an end, such as a stream of events, learns that it is to end.
 #[must_use = "it serves once an application runs it"]
 pub struct HttpServer {
     net: Arc<dyn Listen>,
@@ -89,14 +87,7 @@ type Security = Option<std::convert::Infallible>;
 
 impl HttpServer {
     /// A server on a runtime's network, that is to listen at `HOST:PORT`, or at `:PORT` of all addresses.
-    pub fn new<S, B>(net: impl Listen, address: impl Into<String>, service: S) -> Self
-    where
-        S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + Sync + 'static,
-        S::Error: Into<BoxError>,
-        S::Future: Send,
-        B: Body<Data = Bytes> + Send + 'static,
-        B::Error: Into<Box<dyn Error + Send + Sync>>,
-    {
+    pub fn new(net: impl Listen, address: impl Into<String>, service: impl HttpService) -> Self {
         Self {
             net: Arc::new(net),
             address: address.into(),
@@ -160,7 +151,7 @@ impl Server for HttpServer {
     fn serve(mut self: Box<Self>, serving: Serving) -> BoxFuture<'static, Result<(), BoxError>> {
         Box::pin(async move {
             let Bound { mut listener, security } = self.bound.take().ok_or("the server was not bound")?;
-            let handler = self.handler.with_info(serving.info());
+            let handler = self.handler.of(&serving);
             // Those who hold an end are connections. They are told to finish by what is sent, and dropped with the
             // sender.
             let (orders, order) = watch::channel(false);

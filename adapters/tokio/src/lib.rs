@@ -26,7 +26,7 @@ pub use periplus::*;
 #[cfg(feature = "tls")]
 pub use periplus_hyper::{TlsConfig, TlsError};
 #[cfg(feature = "app")]
-pub use servers::{AdvertisedError, HttpServer, PlainServer, advertised, http_server};
+pub use servers::{AdvertisedError, HttpServer, HttpService, PlainServer, advertised, http_server};
 pub use sleep::Sleep;
 
 /// An application on tokio: [`periplus::app`].

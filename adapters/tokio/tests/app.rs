@@ -1,13 +1,14 @@
 //! Applications with real servers: on every way out nothing stays registered and nothing keeps running.
 
-use std::future::pending;
+use std::future::{pending, poll_fn};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Extension;
 use axum::routing::get;
 use futures_channel::{mpsc, oneshot};
-use periplus_tokio::app::{BoxError, Ending, RegistryDown, StopReason, Stopped, WhenEnded};
+use periplus_tokio::app::{BoxError, Ending, RegistryDown, Server, Serving, Stop, StopReason, Stopped, WhenEnded};
 use periplus_tokio::core::{Endpoint, ServiceInstance, Status};
 use periplus_tokio::{
     App, AppBuilder, AppError, AppHandle, AppInfo, BoxFuture, Client, Deregistered, PlainServer, RegisterError,
@@ -121,7 +122,7 @@ struct Slow {
     opened: BoxFuture<'static, Result<(), BoxError>>,
 }
 
-impl periplus_tokio::app::Server for Slow {
+impl Server for Slow {
     fn name(&self) -> &str {
         "slow"
     }
@@ -130,7 +131,7 @@ impl periplus_tokio::app::Server for Slow {
         Box::pin(async { Ok(Vec::new()) })
     }
 
-    fn serve(self: Box<Self>, serving: periplus_tokio::app::Serving) -> BoxFuture<'static, Result<(), BoxError>> {
+    fn serve(self: Box<Self>, serving: Serving) -> BoxFuture<'static, Result<(), BoxError>> {
         Box::pin(async move {
             let _ = self.began.send(());
             self.opened.await?;
@@ -187,7 +188,7 @@ async fn calls_under_way_end_before_it_does() {
 }
 
 async fn next<T>(stream: &mut mpsc::UnboundedReceiver<T>) -> T {
-    let next = std::future::poll_fn(|cx| futures_core::Stream::poll_next(std::pin::Pin::new(stream), cx));
+    let next = poll_fn(|cx| futures_core::Stream::poll_next(Pin::new(stream), cx));
     next.await.expect("somebody holds the other end")
 }
 
@@ -204,6 +205,69 @@ async fn a_call_that_does_not_end_in_time_is_cut() {
     assert!(run.await.unwrap().unwrap().forced);
     assert_eq!(answer(call).await, "");
     assert!(is_gone(&address).await);
+}
+
+#[tokio::test]
+async fn a_call_without_an_end_learns_that_it_is_to_end() {
+    let registry = connect("memory:").await.unwrap();
+    let (entered, mut entering) = mpsc::unbounded();
+    let endless = get(async move |Extension(stop): Extension<Stop>| {
+        entered.unbounded_send(()).unwrap();
+        stop.stopping().await;
+        "over"
+    });
+    let mut watcher = registry.watch("web").unwrap();
+    let app = App::builder().name("web").signals([]).drain(Duration::ZERO).registrar(registry.clone());
+    let (handle, run) = run(app.server(http_server("127.0.0.1:0", axum::Router::new().route("/endless", endless))));
+    let call = ask(&registered(&mut watcher).await, "/endless").await;
+    next(&mut entering).await;
+    handle.stop();
+    assert!(answer(call).await.ends_with("over"));
+    assert!(!run.await.unwrap().unwrap().forced);
+}
+
+#[tokio::test]
+async fn what_a_connection_was_upgraded_to_is_cut_with_the_others() {
+    let registry = connect("memory:").await.unwrap();
+    let mut watcher = registry.watch("web").unwrap();
+    let router = axum::Router::new().route("/echo", get(echo_upgraded));
+    let app = App::builder().name("web").signals([]).drain(Duration::ZERO).registrar(registry.clone());
+    let app = app.server(http_server("127.0.0.1:0", router)).stop_timeout(Duration::from_millis(20));
+    let (handle, run) = run(app);
+    let mut stream = TcpStream::connect(registered(&mut watcher).await).await.unwrap();
+    stream.write_all(b"GET /echo HTTP/1.1\r\nhost: web\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n").await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
+    }
+    assert!(head.starts_with(b"HTTP/1.1 101 "), "{head:?}");
+    stream.write_all(b"x").await.unwrap();
+    assert_eq!(stream.read_u8().await.unwrap(), b'x');
+    handle.stop();
+    assert!(run.await.unwrap().unwrap().forced);
+    assert_eq!(answer(stream).await, "");
+}
+
+async fn echo_upgraded(mut request: axum::extract::Request) -> axum::http::Response<axum::body::Body> {
+    use hyper::rt::{Read, ReadBuf, Write};
+
+    let upgrade = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        let mut connection = upgrade.await.unwrap();
+        loop {
+            let mut byte = [0; 1];
+            let mut read = ReadBuf::new(&mut byte);
+            let result = poll_fn(|cx| Pin::new(&mut connection).poll_read(cx, read.unfilled())).await;
+            if result.is_err() || read.filled().is_empty() {
+                return;
+            }
+            if poll_fn(|cx| Pin::new(&mut connection).poll_write(cx, read.filled())).await.is_err() {
+                return;
+            }
+        }
+    });
+    let head = axum::http::Response::builder().status(101).header("connection", "upgrade").header("upgrade", "echo");
+    head.body(axum::body::Body::empty()).unwrap()
 }
 
 #[tokio::test]
@@ -230,7 +294,7 @@ async fn a_server_that_crashes_takes_the_registration_and_the_others_with_it() {
 #[tokio::test]
 async fn a_server_that_panics_is_a_server_that_failed() {
     let registry = connect("memory:").await.unwrap();
-    let worker = PlainServer::new("worker", async |serving: periplus_tokio::app::Serving| {
+    let worker = PlainServer::new("worker", async |serving: Serving| {
         if serving.info().version() == "" {
             panic!("on purpose");
         }
@@ -286,6 +350,29 @@ async fn a_server_that_cannot_be_bound_starts_nothing() {
         error.to_string().starts_with(&format!("cannot bind the server echo: cannot listen at {address}")),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn it_is_registered_in_all_its_registries_with_the_endpoints_that_it_was_given() {
+    let (one, other) = (connect("memory:").await.unwrap(), connect("memory:").await.unwrap());
+    let mut watchers = [one.watch("web").unwrap(), other.watch("web").unwrap()];
+    let given = Endpoint::new("http://web.example:80").unwrap();
+    let (handle, run) = run(web(one).registrar(Arc::new(other) as Arc<dyn Registrar>).endpoint(given));
+    for watcher in &mut watchers {
+        assert_eq!(registered(watcher).await, "web.example:80");
+    }
+    handle.stop();
+    assert!(run.await.unwrap().unwrap().deregistered);
+    for watcher in &mut watchers {
+        deregistered(watcher).await;
+    }
+}
+
+#[tokio::test]
+async fn a_loopback_address_is_not_advertised_to_a_registry_elsewhere() {
+    let (_, run) = run(web(connect("periplus://registry.example:7171").await.unwrap()));
+    let error = run.await.unwrap().unwrap_err();
+    assert!(matches!(error, AppError::Register(RegisterError::Advertise(_))), "{error}");
 }
 
 /// A registry where nobody listens.
@@ -424,23 +511,19 @@ async fn dropping_it_leaves_nothing_behind() {
 #[tokio::test]
 async fn anything_that_accepts_is_a_server() {
     let registry = connect("memory:").await.unwrap();
-    let echo = PlainServer::tcp(
-        "echo",
-        "127.0.0.1:0",
-        async |listener: TcpListener, serving: periplus_tokio::app::Serving| {
-            let serve = async {
-                while let Ok((mut stream, _)) = listener.accept().await {
-                    let (mut read, mut write) = stream.split();
-                    let _ = tokio::io::copy(&mut read, &mut write).await;
-                }
-            };
-            tokio::select! {
-                () = serve => {}
-                () = serving.stop().stopping() => {}
+    let echo = PlainServer::tcp("echo", "127.0.0.1:0", async |listener: TcpListener, serving: Serving| {
+        let serve = async {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let (mut read, mut write) = stream.split();
+                let _ = tokio::io::copy(&mut read, &mut write).await;
             }
-            Ok::<_, BoxError>(())
-        },
-    );
+        };
+        tokio::select! {
+            () = serve => {}
+            () = serving.stop().stopping() => {}
+        }
+        Ok::<_, BoxError>(())
+    });
     let mut watcher = registry.watch("echo").unwrap();
     let app = App::builder().name("echo").server(echo).registrar(registry.clone()).signals([]).drain(Duration::ZERO);
     let (handle, run) = run(app);

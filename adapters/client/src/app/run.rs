@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use periplus_core::app::{Action, Cause, Exit, Failure, Lifecycle, LifecycleConfig, LifecycleState, Phase};
+use periplus_core::app::{Action, Cause, Ending, Exit, Failure, Lifecycle, LifecycleConfig, LifecycleState, Phase};
 use periplus_core::{Endpoint, Instant, ServiceInstance};
 
 use super::builder::{AppBuilder, SignalSource};
@@ -161,7 +161,7 @@ impl<R: Runtime> Running<R> {
         {
             let (phase, well) = (*phase, result.is_ok());
             self.phase = None;
-            life_fails(&mut self.failed, life, result.err().map(Failed::Other), |life| {
+            feed(&mut self.failed, life, result.err().map(Failed::Other), |life| {
                 life.handle_hooks(phase, well, self.runtime.now());
             });
             heard = true;
@@ -182,13 +182,13 @@ impl<R: Runtime> Running<R> {
                 }
                 ServerNews::Accepts => life.handle_accepting(at, now),
                 ServerNews::CannotBind(error) => {
-                    life_fails(&mut self.failed, life, Some(Failed::Other(error)), |life| {
+                    feed(&mut self.failed, life, Some(Failed::Other(error)), |life| {
                         life.handle_ended(at, false, now);
                     });
                 }
                 ServerNews::Ended(result) => {
                     let well = result.is_ok();
-                    life_fails(&mut self.failed, life, result.err().map(Failed::Other), |life| {
+                    feed(&mut self.failed, life, result.err().map(Failed::Other), |life| {
                         life.handle_ended(at, well, now);
                     });
                 }
@@ -210,11 +210,11 @@ impl<R: Runtime> Running<R> {
                 }
                 RegistrarNews::CannotRegister(error) => {
                     let ending = match &error {
-                        RegisterError::Superseded => periplus_core::app::Ending::Superseded,
-                        RegisterError::Deregistered => periplus_core::app::Ending::Deregistered,
-                        _ => periplus_core::app::Ending::Refused,
+                        RegisterError::Superseded => Ending::Superseded,
+                        RegisterError::Deregistered => Ending::Deregistered,
+                        _ => Ending::Refused,
                     };
-                    life_fails(&mut self.failed, life, Some(Failed::Register(error)), |life| {
+                    feed(&mut self.failed, life, Some(Failed::Register(error)), |life| {
                         life.handle_registration_ended(at, ending, now);
                     });
                 }
@@ -291,14 +291,9 @@ impl<R: Runtime> Running<R> {
 }
 
 /// Feeds an input, and keeps what it says of itself if it is the first failure.
-fn life_fails(
-    kept: &mut Option<Failed>,
-    life: &mut Lifecycle,
-    failed: Option<Failed>,
-    feed: impl FnOnce(&mut Lifecycle),
-) {
+fn feed(kept: &mut Option<Failed>, life: &mut Lifecycle, failed: Option<Failed>, input: impl FnOnce(&mut Lifecycle)) {
     let before = life.cause();
-    feed(life);
+    input(life);
     if life.cause() != before && matches!(life.cause(), Some(Cause::Failed(_))) {
         *kept = failed;
     }

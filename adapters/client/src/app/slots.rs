@@ -21,10 +21,12 @@ pub(super) struct ServerSlot {
 
 enum Step {
     Idle(Box<dyn Server>),
-    Binding(BoxFuture<'static, (Box<dyn Server>, Result<Vec<Endpoint>, BoxError>)>),
+    Binding(BoxFuture<'static, (Box<dyn Server>, Bound)>),
     Serving { work: BoxFuture<'static, Result<(), BoxError>>, control: Control, accepting: Option<Accepting> },
     Over,
 }
+
+type Bound = Result<Vec<Endpoint>, BoxError>;
 
 type Accepting = BoxFuture<'static, ()>;
 

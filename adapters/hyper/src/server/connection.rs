@@ -8,6 +8,7 @@ use hyper::server::conn::http1;
 use tokio::sync::watch;
 
 use super::handler::Handler;
+use super::tether::Tethered;
 use super::timer::Timer;
 use super::{Either, Listen, Security, either};
 #[cfg(feature = "tls")]
@@ -27,7 +28,8 @@ pub(super) async fn serve_connection(
     let Some(io) = secure(io, security, &net, &mut order).await else { return };
     let mut http = http1::Builder::new();
     http.timer(Timer(net));
-    let mut connection = http.serve_connection(HyperIo(io), handler);
+    let io = HyperIo(Box::new(Tethered::new(io, order.clone())));
+    let mut connection = http.serve_connection(io, handler).with_upgrades();
     {
         let finish = Box::pin(order.wait_for(|finish| *finish));
         let served = poll_fn(|cx| Pin::new(&mut connection).poll(cx));

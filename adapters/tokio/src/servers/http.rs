@@ -1,18 +1,12 @@
 //! Tokio's listeners for HTTP.
 
-use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
 
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body::Body;
 use periplus::BoxFuture;
-use periplus::app::BoxError;
-use periplus_hyper::{HttpServer, Incoming, Io, Listen, Listener, Task};
+use periplus_hyper::{HttpServer, HttpService, Io, Listen, Listener, Task};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
-use tower_service::Service;
 
 use crate::net::TokioNet;
 
@@ -20,14 +14,7 @@ use crate::net::TokioNet;
 ///
 /// # Panics
 /// Outside a tokio runtime.
-pub fn http_server<S, B>(address: impl Into<String>, service: S) -> HttpServer
-where
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + Sync + 'static,
-    S::Error: Into<BoxError>,
-    S::Future: Send,
-    B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
-{
+pub fn http_server(address: impl Into<String>, service: impl HttpService) -> HttpServer {
     HttpServer::new(TokioNet(Handle::current()), address, service)
 }
 

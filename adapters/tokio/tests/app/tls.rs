@@ -1,8 +1,5 @@
 //! An application that serves https.
 
-use std::future::poll_fn;
-use std::pin::Pin;
-
 use futures_core::Stream;
 use periplus_tokio::core::http::{Input, Method, Request};
 use periplus_tokio::{Runtime, TlsConfig};
