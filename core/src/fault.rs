@@ -186,6 +186,23 @@ faults! {
     AppLastCauseCounts,
     /// What start hooks say that were cut short is believed.
     AppBelievesCutHooks,
+    // Of dialling.
+    /// Dialling: an instance is called before it says that it serves.
+    DialUnhealthyCalled,
+    /// Dialling: a failed connection is tried again at once.
+    DialNoBackoff,
+    /// Dialling: an outage takes away who is not listed.
+    DialStaleEmpties,
+    /// Dialling: a malformed endpoint makes the whole instance undiallable.
+    DialPoisoned,
+    /// Dialling: an instance that changes is connected anew.
+    DialReconnects,
+    /// Dialling: those who were there last are kept for ever.
+    DialKeepsForever,
+    /// Dialling: a connection that was given up is heard.
+    DialOldConnectionHeard,
+    /// Dialling: calls to an instance that is no longer listed are cut off.
+    DialCutsOff,
     // Of balancers.
     /// A balancer forgets what it has learned of an instance that changes.
     BalancerForgets,

@@ -100,6 +100,7 @@ pub mod balance;
 pub mod catalog;
 pub mod client;
 pub mod config;
+pub mod dial;
 pub mod endpoint;
 pub mod error;
 pub mod event;

@@ -116,6 +116,14 @@ impl TlsConfig {
         }
     }
 
+    /// What makes connections secure as this says, and offers these protocols (ALPN).
+    #[must_use]
+    pub fn connector(&self, protocols: &[&[u8]]) -> tokio_rustls::TlsConnector {
+        let mut config = self.client(ring::default_provider());
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        Arc::new(config).into()
+    }
+
     fn client(&self, provider: CryptoProvider) -> ClientConfig {
         let mut roots = self.roots.clone();
         if self.public_roots {
@@ -125,12 +133,10 @@ impl TlsConfig {
             .with_safe_default_protocol_versions()
             .expect("ring serves TLS 1.2 and 1.3")
             .with_root_certificates(roots);
-        let mut config = match &self.identity {
+        match &self.identity {
             Some(identity) => builder.with_client_cert_resolver(identity.clone()),
             None => builder.with_no_client_auth(),
-        };
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        config
+        }
     }
 }
 
@@ -170,7 +176,7 @@ pub(crate) struct TlsConnector(tokio_rustls::TlsConnector);
 
 impl TlsConnector {
     pub(crate) fn new(config: &TlsConfig) -> Self {
-        Self(Arc::new(config.client(ring::default_provider())).into())
+        Self(config.connector(&[b"http/1.1"]))
     }
 
     /// A host as certificates name it.
@@ -194,13 +200,25 @@ impl TlsAcceptor {
     /// # Errors
     /// If one of the files cannot be read or used, or they do not belong together.
     pub fn of_files(certificate: impl AsRef<Path>, key: impl AsRef<Path>) -> Result<Self, TlsError> {
+        Self::speaking(&[b"http/1.1"], certificate, key)
+    }
+
+    /// [`of_files`](Self::of_files) for a server that speaks these protocols (ALPN).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn speaking(
+        protocols: &[&[u8]],
+        certificate: impl AsRef<Path>,
+        key: impl AsRef<Path>,
+    ) -> Result<Self, TlsError> {
         let identity = identity(&read(certificate.as_ref())?, &read(key.as_ref())?)?;
         let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .expect("ring serves TLS 1.2 and 1.3")
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(identity));
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         Ok(Self(Arc::new(config).into()))
     }
 
