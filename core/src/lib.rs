@@ -13,6 +13,7 @@
 //! - [`Registry`]: both together, the authority over its own revisions. It is the whole of a registry server but for
 //!   the sockets.
 //! - [`Lifecycle`](app::Lifecycle): an application that serves, is registered while it does, and leaves nothing behind.
+//! - [`dial::Dial`]: connections to the instances that are listed, of which those that are ready are called.
 //! - [`InstanceSet`]: one service's instances as a value, with the differences between two of them.
 //!
 //! # Driving a registry

@@ -6,8 +6,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use dialled::{Op, instance, run};
+use periplus_core::balance::{BalanceConfig, CallOutcome, PickRequest};
 use periplus_core::client::Provenance;
-use periplus_core::dial::{Connect, Dial, DialConfig, DialTransmit, Readiness};
+use periplus_core::dial::{BalancedDial, Connect, Dial, DialConfig, DialTransmit, Readiness};
 use periplus_core::fault::Faults;
 use periplus_core::{Endpoint, Instance, InstanceId, Instant, ServiceInstance, ServiceName};
 use proptest::collection::vec;
@@ -169,4 +170,37 @@ fn at_the_end_of_time_nothing_spins() {
         dial.handle_timeout(end);
         let _ = connects(&mut dial);
     }
+}
+
+#[test]
+fn routes_lead_to_those_who_are_ready_and_what_is_learned_outlives_a_connection() {
+    let now = Instant::default();
+    let mut dial = BalancedDial::new(DialConfig::new("grpc"), BalanceConfig::default(), [1; 32], now);
+    assert!(matches!(dial.poll_update().unwrap().readiness, Readiness::Waiting(_)));
+    dial.handle_listing(&fleet(2), Provenance::Live, now);
+    let made: Vec<Connect> = std::iter::from_fn(|| dial.poll_transmit())
+        .filter_map(|t| if let DialTransmit::Connect(connect) = t { Some(connect) } else { None })
+        .collect();
+    made.iter().for_each(|connect| dial.handle_connected(connect.id, now));
+    let routes = dial.poll_update().unwrap();
+    assert_eq!((routes.readiness, routes.connections.len()), (Readiness::Ready, 2));
+    assert!(dial.poll_update().is_none());
+    for made in &made {
+        assert_eq!(routes.connections[&made.instance.instance_id()], made.id);
+    }
+    let pick = routes.picker.pick(&PickRequest::new(7), now).unwrap();
+    let id = pick.node().id().clone();
+    let _ = pick.done(CallOutcome::Failure, now);
+    // It is lost, and it is back.
+    dial.handle_lost(routes.connections[&id], "it went", now);
+    let routes = dial.poll_update().unwrap();
+    assert!(!routes.connections.contains_key(&id) && routes.picker.nodes().all(|node| *node.id() != id));
+    let later = dial.poll_timeout().unwrap();
+    dial.handle_timeout(later);
+    let Some(DialTransmit::Connect(again)) = dial.poll_transmit() else { panic!("it is tried again") };
+    dial.handle_connected(again.id, later);
+    let routes = dial.poll_update().unwrap();
+    assert_eq!(routes.connections[&id], again.id);
+    let node = routes.picker.nodes().find(|node| *node.id() == id).unwrap();
+    assert_eq!(node.stats().failures_in_a_row, 1);
 }

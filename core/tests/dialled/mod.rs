@@ -156,7 +156,7 @@ impl Run {
             && targets.is_empty()
             && !self.targets.is_empty()
         {
-            self.kept.get_or_insert(self.now.saturating_add(span));
+            self.kept = self.kept.or_else(|| Some(self.now.saturating_add(span)));
         } else {
             self.kept = None;
             if self.targets.is_empty() && !targets.is_empty() {
