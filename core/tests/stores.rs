@@ -124,16 +124,11 @@ const OF_WIDE: &[Fault] = &[
 /// The bugs of one protocol, or of what all clients share.
 #[cfg(feature = "planted-faults")]
 fn is_of(fault: Fault, kind: &Kind) -> bool {
-    let name = format!("{fault:?}").to_lowercase();
-    if name.starts_with("balancer") {
-        return false;
-    }
-    let shared = !name.starts_with("etcd") && !name.starts_with("consul");
     // What all clients share is planted in the client of our own registry here, which is the fastest.
-    if shared {
-        // Those of applications are no client's.
-        fault as usize >= Fault::CoverFromAnswer as usize && !name.starts_with("app") && kind.name == "native"
+    if (Fault::CoverFromAnswer as usize..=Fault::EpochsForgotten as usize).contains(&(fault as usize)) {
+        kind.name == "native"
     } else {
+        let name = format!("{fault:?}").to_lowercase();
         let (of, wide) = kind.name.split_once('-').map_or((kind.name, false), |(of, _)| (of, true));
         name.starts_with(of) && wide == OF_WIDE.contains(&fault)
     }

@@ -123,7 +123,8 @@ async fn watch(registry: &Client, options: &Options) -> Result<(), BoxError> {
 
 /// Makes the calls, one after the other. Each answers who was called.
 async fn call(call: impl AsyncFn() -> Result<String, BoxError>, options: &Options) -> Value {
-    let limit = options.n.unwrap_or_else(|| if options.seconds.is_some() { u64::MAX } else { 100 });
+    let usual = if options.seconds.is_some() { u64::MAX } else { 100 };
+    let limit = options.n.unwrap_or(usual);
     let end = options.seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
     let (mut calls, mut errors, mut by) = (0_u64, 0_u64, BTreeMap::<String, u64>::new());
     while calls < limit && end.is_none_or(|end| Instant::now() < end) {

@@ -113,8 +113,8 @@ impl World {
                 let client_at = *client;
                 let client = &mut self.clients[client_at];
                 client.clock.jump(now, *by);
-                let settles = now + by.unsigned_abs() * u64::from(*by < 0) * 102 / 100;
-                client.odd_clock = client.odd_clock.max(settles);
+                let settles = settled(now, client.odd_clock, *by);
+                client.odd_clock = settles;
                 client.trouble = client.trouble.max(settles);
                 self.arm(client_at);
             }
@@ -271,8 +271,7 @@ impl World {
             What::ServerJump { server, by } => {
                 let node = &mut self.nodes[*server];
                 node.clock.jump(now, *by);
-                let settles = now + by.unsigned_abs() * u64::from(*by < 0) * 102 / 100;
-                node.odd_clock = node.odd_clock.max(settles);
+                node.odd_clock = settled(now, node.odd_clock, *by);
                 self.arm_server(*server);
             }
             What::Evict { server, nth, block } => {
@@ -436,4 +435,10 @@ impl World {
             self.afflict(at, server, condition, ever);
         }
     }
+}
+
+/// When a clock that jumps shows again what it has shown before. One that jumps back once more before that has both ways
+/// to go.
+fn settled(now: u64, settles: u64, by: i64) -> u64 {
+    settles.max(now) + by.unsigned_abs() * u64::from(by < 0) * 102 / 100
 }

@@ -161,7 +161,7 @@ impl Native {
     pub(super) fn streams_timeout(&self) -> Option<Instant> {
         let due = self.wire.streams.due.map(|due| self.watch.retry().map_or(due, |retry| due.max(retry)));
         let Streams { open, before, .. } = &self.wire.streams;
-        let heard = open.as_ref().map(|open| open.heard).or(before.as_ref().map(|(_, heard)| *heard));
+        let heard = open.as_ref().map(|open| open.heard).or_else(|| before.as_ref().map(|(_, heard)| *heard));
         let silent = heard.map(|heard| heard.saturating_add(self.config.silence));
         let silent = silent.filter(|_| !self.config.faults.has(Fault::SilenceForgotten));
         due.into_iter().chain(silent).min()
