@@ -50,7 +50,6 @@ impl Dial {
             // there and are not listed any more have left.
             (Provenance::Unconfirmed, before) if before != Listed::Nothing => none,
             // An outage unsays nothing, and proves nothing.
-            (_, Listed::Some) => Listed::Nothing,
             (_, before) => before,
         };
         match self.config.empty {

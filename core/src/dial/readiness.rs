@@ -62,7 +62,7 @@ pub(super) fn of(dial: &Dial) -> Readiness {
         };
     }
     let reason = match dial.listed {
-        // With endpoints there are addresses.
+        // There was somebody, and it is not said what became of them.
         Listed::Nothing | Listed::Some => return Readiness::Waiting(NotReady::Unknown),
         Listed::Empty => NotReady::Empty,
         Listed::NoEndpoint => NotReady::NoEndpoint { scheme: dial.config.scheme.clone() },
