@@ -9,13 +9,14 @@ use crate::{browser_test, examples, paths, servers, setup, shell, tree, wasm_tes
 const CORE_TARGETS: [&str; 2] = ["wasm32-unknown-unknown", "thumbv7em-none-eabihf"];
 
 /// The crates whose documentation is read.
-const DOCUMENTED: [&str; 7] = [
+const DOCUMENTED: [&str; 8] = [
     "periplus",
     "periplus-async-std",
     "periplus-core",
     "periplus-hyper",
     "periplus-server",
     "periplus-tokio",
+    "periplus-tonic",
     "periplus-wasm",
 ];
 

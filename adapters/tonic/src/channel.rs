@@ -23,7 +23,7 @@ use crate::error::{CallError, ConnectError};
 #[cfg(feature = "tls")]
 use periplus_tokio::TlsConfig;
 
-/// A channel to a service, for under any client that tonic generates. See the [crate](crate).
+/// A channel to a service, for under any client that tonic generates. See the [`crate`] docs.
 ///
 /// Cheap to clone; clones share connections, which close when the last clone and the last call are gone.
 #[derive(Clone)]
