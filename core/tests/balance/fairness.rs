@@ -127,7 +127,7 @@ fn weight_zero_means_no_new_calls_and_never_a_hot_spot() {
             let pick = balancer.picker().pick(&PickRequest::new(random), Instant::default());
             pick.map(|pick| pick.node().id().to_string())
         };
-        for random in (0..u64::MAX).step_by(1 << 56) {
+        for random in (0..256_u64).map(|byte| byte << 56) {
             assert_eq!(pick(&[weighed("a", 0), weighed("b", 1)], random).as_deref(), Ok("b"));
         }
         assert_eq!(pick(&[weighed("a", 0), weighed("b", 0)], 1), Err(PickError::ZeroWeight));
