@@ -185,19 +185,8 @@ async fn run(registry: &Registry, group: Group, options: &Options, record: &mut 
         #[cfg(feature = "etcd")]
         Registry::Etcd(binary) => {
             use periplus_benches::load::etcd::Etcd;
-            let (address, peers) = (process::free_address()?, process::free_address()?);
-            let process = Process::start(
-                |folder| {
-                    let (clients, peers) = (format!("http://{address}"), format!("http://{peers}"));
-                    let mut command = Command::new(binary);
-                    command.arg("--data-dir").arg(folder.join("data"));
-                    command.args(["--listen-client-urls", &clients, "--advertise-client-urls", &clients]);
-                    command.args(["--listen-peer-urls", &peers, "--initial-advertise-peer-urls", &peers]);
-                    command.args(["--initial-cluster", &format!("default={peers}")]);
-                    command
-                },
-                address,
-            )?;
+            let address = process::free_address()?;
+            let process = Process::etcd(binary, address)?;
             // It listens before it has elected itself.
             tokio::time::sleep(Duration::from_secs(2)).await;
             work(&Etcd { address }, Some(&process), group, options, record).await

@@ -51,6 +51,23 @@ impl Process {
         Ok(process)
     }
 
+    /// Starts an etcd of its own that serves clients at `address`. It listens before it has elected itself.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn etcd(binary: &Path, address: SocketAddr) -> Result<Self> {
+        let (clients, peers) = (format!("http://{address}"), format!("http://{}", free_address()?));
+        let command = |folder: &Path| {
+            let mut command = Command::new(binary);
+            command.arg("--data-dir").arg(folder.join("data"));
+            command.args(["--listen-client-urls", &clients, "--advertise-client-urls", &clients]);
+            command.args(["--listen-peer-urls", &peers, "--initial-advertise-peer-urls", &peers]);
+            command.args(["--initial-cluster", &format!("default={peers}")]);
+            command
+        };
+        Self::start(command, address)
+    }
+
     /// The processor time it has used.
     ///
     /// # Errors

@@ -47,7 +47,7 @@ impl Store {
     pub async fn start(kind: Kind, binary: &Path) -> Result<Self> {
         let address = free_address()?;
         let process = match kind {
-            Kind::Etcd => etcd(binary, address)?,
+            Kind::Etcd => Process::etcd(binary, address)?,
             Kind::Consul => consul(binary, address)?,
         };
         let store = Self { kind, address, process, http: Http::new(address) };
@@ -87,20 +87,6 @@ impl Store {
         }
         Ok(())
     }
-}
-
-fn etcd(binary: &Path, address: SocketAddr) -> Result<Process> {
-    let peers = format!("http://{}", free_address()?);
-    let clients = format!("http://{address}");
-    let command = |folder: &Path| {
-        let mut command = Command::new(binary);
-        command.arg("--data-dir").arg(folder.join("data"));
-        command.args(["--listen-client-urls", &clients, "--advertise-client-urls", &clients]);
-        command.args(["--listen-peer-urls", &peers, "--initial-advertise-peer-urls", &peers]);
-        command.args(["--initial-cluster", &format!("default={peers}")]);
-        command
-    };
-    Process::start(command, address)
 }
 
 fn consul(binary: &Path, address: SocketAddr) -> Result<Process> {
