@@ -55,6 +55,8 @@ faults! {
     ReclaimTakesBack,
     /// A holder that was superseded before it heard of its registration is told to send another one.
     SupersededUntold,
+    /// A holder that was superseded before it heard of its registration takes the id back with its next command.
+    SinceIgnored,
     /// Generations do not rise.
     GenerationStays,
     /// Generations that were reclaimed are not counted: who registers later may have a lower one.
@@ -63,6 +65,8 @@ faults! {
     OverlayLost,
     /// A stalled driver expires those who could not renew.
     NoGrace,
+    /// A driver that stalls while nothing is due is not missed.
+    StallUnseen,
     /// The alarm of a mass expiry never sounds.
     AlarmSilent,
     /// The registry says that it has settled before it has.

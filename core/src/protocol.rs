@@ -162,6 +162,9 @@ pub struct RegisterMessage {
     /// The generation that the holder had, if it wants the id back only if nobody took it since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reclaim: Option<u64>,
+    /// The number of the first command of this registration, if it is not this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<u64>,
 }
 
 impl RegisterMessage {

@@ -35,6 +35,9 @@ use ended::Ended;
 use mirror::MIRRORED;
 use operator::Blocks;
 
+/// How often the driver is to come by while there are leases.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// How much a registry holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
@@ -99,6 +102,8 @@ pub struct Registry {
     anchor: (Instant, WallTime),
     warming_until: Option<Instant>,
     generation: u64,
+    /// When the driver last came by, while there are leases.
+    looked: Instant,
 }
 
 impl Registry {
@@ -143,6 +148,7 @@ impl Registry {
             anchor: (now, wall),
             warming_until: None,
             generation: 0,
+            looked: now,
         }
     }
 
@@ -189,9 +195,15 @@ impl Registry {
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called: no lease is due before it. O(1).
+    ///
+    /// While there are leases that is once a second at least, whatever is due: a driver that was away for longer must
+    /// have been missed, or those who could not renew meanwhile would not be given the time back.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let times = [self.leases.next(), self.warming_until, self.alarms.poll_timeout(), self.catalog.poll_timeout()];
+        let look = (self.leases.len() > 0).then(|| self.looked.saturating_add(LOOK));
+        let look = look.filter(|_| !self.config.faults.has(Fault::StallUnseen));
+        let times =
+            [self.leases.next(), self.warming_until, self.alarms.poll_timeout(), self.catalog.poll_timeout(), look];
         times.into_iter().flatten().min()
     }
 

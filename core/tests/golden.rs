@@ -10,12 +10,12 @@ use periplus_core::fault::Faults;
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 const GOLDEN: [u64; 6] = [
-    0xf874_d214_c435_2644,
-    0xeedd_31cb_5cf8_a90a,
-    0x43a2_ad43_2320_8594,
-    0x7e6c_88bc_c1f2_5f1b,
-    0xa8b9_fcea_35d4_29f1,
-    0x68c6_cbc9_21ba_d046,
+    0xa581_b1cd_8b79_98a0,
+    0x96a9_c752_5876_236e,
+    0xc133_6cce_9e3c_e651,
+    0x6d46_c958_5133_a28c,
+    0xc02f_7d99_5cbe_8fdb,
+    0xc771_e5c0_9e4e_e014,
 ];
 
 fn ops(seed: u32) -> Vec<Op> {

@@ -151,6 +151,8 @@ struct Holding<L> {
     cover: Option<Instant>,
     /// The latest command's number, and the version that it says.
     operation: (u64, u64),
+    /// The number of its first command, once there was one.
+    first_operation: Option<u64>,
     /// Whether something was sent that may have taken effect, or take it yet.
     doubt: bool,
     generation: Option<u64>,
@@ -423,6 +425,11 @@ impl<L> Holdings<L> {
 
     pub(crate) fn wanted_ttl(&self, id: RegistrationId) -> Option<Duration> {
         self.entries.get(&id)?.ttl
+    }
+
+    /// The number of the first command of a registration.
+    pub(crate) fn first_operation(&self, id: RegistrationId) -> Option<u64> {
+        self.entries.get(&id)?.first_operation
     }
 
     pub(crate) fn generation(&self, id: RegistrationId) -> Option<u64> {

@@ -5,7 +5,7 @@ use alloc::collections::VecDeque;
 use foldhash::quality::FixedState;
 use hashbrown::HashMap;
 
-use crate::registry::Operation;
+use crate::registry::{Incarnation, Operation};
 
 /// Which commands of a holder are over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,13 +55,12 @@ impl Ended {
         self.order.push_back(holder);
     }
 
-    /// With what the command is over, if it is. O(1).
-    pub(super) fn find(&self, instance: [&[u8]; 3], operation: Operation) -> Option<Over> {
-        if operation.is_anonymous() || self.latest.is_empty() {
+    /// Which commands of this holder for this instance are over, if any. O(1).
+    pub(super) fn find(&self, instance: [&[u8]; 3], incarnation: Incarnation) -> Option<Over> {
+        if incarnation.0 == 0 || self.latest.is_empty() {
             return None;
         }
-        let latest = self.latest.get(&holder(instance, operation.incarnation.0));
-        latest.copied().filter(|latest| operation.sequence <= latest.sequence)
+        self.latest.get(&holder(instance, incarnation.0)).copied()
     }
 
     /// As plain data, the longest ago first.

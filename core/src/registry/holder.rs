@@ -102,13 +102,23 @@ pub struct Register {
     pub operation: Operation,
     /// The generation that the holder had, if it had one and wants it back only if nobody took the id since.
     pub reclaim: Option<u64>,
+    /// The sequence of the first command of this registration, if it is not this one: a holder that never heard that it
+    /// had registered is told by it that another took the id since.
+    pub since: Option<u64>,
 }
 
 impl Register {
     /// A registration in the default namespace by a holder who does not say who it is.
     #[must_use]
     pub fn new(instance: Instance) -> Self {
-        Self { namespace: Namespace::default(), instance, ttl: None, operation: Operation::ANONYMOUS, reclaim: None }
+        Self {
+            namespace: Namespace::default(),
+            instance,
+            ttl: None,
+            operation: Operation::ANONYMOUS,
+            reclaim: None,
+            since: None,
+        }
     }
 }
 
@@ -165,14 +175,20 @@ impl Registry {
         }
         let service = self.catalog.find_service(&request.namespace, request.instance.service_bytes());
         let entry = service.and_then(|service| self.catalog.entry(service, request.instance.id_bytes()));
-        let over = self.ended.find(names(&request.namespace, &request.instance), request.operation);
+        let over = self.ended.find(names(&request.namespace, &request.instance), request.operation.incarnation);
         if let Some(over) = over.filter(|_| !self.config.faults.has(Fault::EndedOperationForgotten)) {
             // Whoever never heard that it had registered must hear that it does not any more, and why: whoever is there by
             // now came after it.
             let other = entry.is_some_and(|entry| !self.is_held_by(entry, request.operation.incarnation));
-            let superseded = (over.superseded || other) && over.sequence == request.operation.sequence;
-            let superseded = superseded && !self.config.faults.has(Fault::SupersededUntold);
-            return Err(if superseded { RegisterError::Superseded } else { RegisterError::Ended });
+            let sequence = request.operation.sequence;
+            let since = request.since.filter(|_| !self.config.faults.has(Fault::SinceIgnored)).unwrap_or(sequence);
+            let superseded = (over.superseded || other) && since <= over.sequence && over.sequence <= sequence;
+            if superseded && !self.config.faults.has(Fault::SupersededUntold) {
+                return Err(RegisterError::Superseded);
+            }
+            if sequence <= over.sequence {
+                return Err(RegisterError::Ended);
+            }
         }
         match entry {
             Some(entry) => self.register_again(entry, request, ttl, caller),
@@ -429,6 +445,9 @@ impl Registry {
         self.generation = counted + 1;
         let terms = Terms::new(entry, generation, operation.incarnation.0, operation.sequence);
         let secret = self.rng.next_u128();
+        if self.leases.len() == 0 {
+            self.looked = self.now;
+        }
         let lease = self.leases.grant(terms, ttl, secret, self.now);
         self.catalog.set_tag(entry, lease.index());
         (lease, generation)

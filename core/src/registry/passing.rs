@@ -19,6 +19,7 @@ impl Registry {
     pub fn handle_timeout(&mut self, now: Instant) {
         let announced = self.poll_timeout();
         let now = self.advance(now);
+        self.looked = now;
         if let Some(late) = announced.map(|at| now.saturating_since(at))
             && late > self.config.stall_threshold
             && !self.config.faults.has(Fault::NoGrace)

@@ -155,6 +155,7 @@ impl Model {
     }
 
     /// Decides what a registration comes to, without changing anything.
+    #[allow(clippy::too_many_arguments, reason = "a registration says this much")]
     pub fn judge(
         &self,
         key: &Key,
@@ -163,6 +164,7 @@ impl Model {
         holder: u128,
         sequence: u64,
         reclaim: Option<u64>,
+        since: Option<u64>,
     ) -> Verdict {
         let refused = Verdict::Refused;
         if ttl < self.config.ttl.min || ttl > self.config.ttl.max {
@@ -173,11 +175,14 @@ impl Model {
         }
         let over = self.over.iter().filter(|(of, by, ..)| of == key && *by == holder && holder != 0);
         // The first that was told of a sequence counts.
-        if let Some((.., upto, taken)) =
-            over.rev().max_by_key(|(.., upto, _)| *upto).filter(|(.., upto, _)| sequence <= *upto)
-        {
+        if let Some((.., upto, taken)) = over.rev().max_by_key(|(.., upto, _)| *upto) {
             let taken = *taken || self.find(key).is_some_and(|at| self.held[at].holder != holder);
-            return refused(if taken && *upto == sequence { "superseded" } else { "ended" });
+            if taken && (since.unwrap_or(sequence)..=sequence).contains(upto) {
+                return refused("superseded");
+            }
+            if sequence <= *upto {
+                return refused("ended");
+            }
         }
         let shown = self.under_overlay(key, base);
         let Some(at) = self.find(key) else {

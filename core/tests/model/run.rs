@@ -301,8 +301,9 @@ impl Run {
             _ if reclaim.is_multiple_of(7) => self.all_generations.iter().max().map(|most| most + u64::from(reclaim)),
             _ => None,
         };
+        let since = number.is_multiple_of(2).then(|| operation.sequence.saturating_sub(u64::from(sequence % 32)));
         let holder = operation.incarnation.0;
-        let verdict = self.model.judge(&key, &base, ttl, holder, operation.sequence, reclaim);
+        let verdict = self.model.judge(&key, &base, ttl, holder, operation.sequence, reclaim, since);
         let before = matches!(verdict, Verdict::Refused(_)).then(|| self.registry.export());
         let request = Register {
             namespace: key.namespace.clone(),
@@ -310,6 +311,7 @@ impl Run {
             ttl: Some(ttl),
             operation,
             reclaim,
+            since,
         };
         let said = self.registry.register(request.clone(), &self.caller, self.now);
         self.note(&said);
@@ -521,6 +523,10 @@ impl Run {
         self.registry.handle_timeout(self.now);
         let next = self.registry.poll_timeout();
         assert!(next.is_none_or(|next| next > self.now), "L3: {next:?} is not after {:?}", self.now);
+        if self.registry.usage().leases > 0 {
+            let second = Some(self.now.saturating_add(Duration::from_secs(1)));
+            assert!(next.is_some() && next <= second, "K2: a driver that stalls from now on is not missed");
+        }
         self.model.now = self.model.now.max(self.now);
         let mut events = vec![];
         while let Some(event) = self.registry.poll_event() {

@@ -437,12 +437,12 @@ impl Server {
             let problem = "name differs from the service in the path: leave it out";
             return Err(Problem::invalid("invalid_name", "name", problem));
         }
-        let (operation, reclaim) = (message.operation(), message.reclaim);
+        let (operation, reclaim, since) = (message.operation(), message.reclaim, message.since);
         let ttl = message.ttl.map(|Span(ttl)| ttl);
         let instance = message.instance(key.service.clone(), key.id.clone());
         let limits = self.registry.config().limits.instance;
         let instance = periplus_core::Instance::new(&instance, &limits)?;
-        let request = Register { namespace: key.namespace.clone(), instance, ttl, operation, reclaim };
+        let request = Register { namespace: key.namespace.clone(), instance, ttl, operation, reclaim, since };
         let registered = self.registry.register(request, &self.caller, now);
         let registered = registered.map_err(|error| Problem::from(error).dated())?;
         let outcome = match registered.outcome {

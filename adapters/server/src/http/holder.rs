@@ -37,11 +37,11 @@ pub(super) fn registration(call: &Call<'_>) -> Result<Register, Problem> {
         let message = "name differs from the service in the path: leave it out";
         return Err(Problem::invalid("invalid_name", "name", message));
     }
-    let (operation, reclaim) = (message.operation(), message.reclaim);
+    let (operation, reclaim, since) = (message.operation(), message.reclaim, message.since);
     let ttl = message.ttl.map(|Span(ttl)| ttl);
     let instance = message.instance(key.service, key.id);
     let instance = Instance::new(&instance, &call.server.instance_limits)?;
-    Ok(Register { namespace: key.namespace, instance, ttl, operation, reclaim })
+    Ok(Register { namespace: key.namespace, instance, ttl, operation, reclaim, since })
 }
 
 pub(super) fn answer_registered(call: &Call<'_>, date: Date, registered: &Registered) -> Response<Body> {

@@ -233,7 +233,7 @@ fn schemas() -> Value {
             "endpoints": {"type": ["array", "null"], "items": {"type": "string", "examples": ["grpc://10.0.0.5:9000"]}},
             "ttl": span(), "namespace": reference("Name")})),
         "Register": object(&[], json!({"version": text(), "metadata": texts(), "endpoints": list(text()), "ttl": span(),
-            "incarnation": {"type": "string", "pattern": "^[0-9a-fA-F]{32}$"}, "sequence": number(), "reclaim": number()})),
+            "incarnation": {"type": "string", "pattern": "^[0-9a-fA-F]{32}$"}, "sequence": number(), "reclaim": number(), "since": number()})),
         "Registered": dated(&["outcome", "lease", "generation", "ttl"], json!({
             "outcome": {"enum": ["registered", "repeated", "replaced", "superseded"]},
             "lease": reference("Lease"), "generation": number(), "ttl": span()})),

@@ -36,6 +36,7 @@ impl<H: Home> Memory<H> {
             ttl: held.wanted.ttl,
             operation,
             reclaim: held.generation,
+            since: None,
         };
         match self.home.with(|hub| hub.register(member, request, &self.caller, now)) {
             Ok(registered) => {

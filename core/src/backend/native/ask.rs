@@ -36,6 +36,7 @@ impl Native {
 
     fn write_register(&mut self, id: RegistrationId) -> Option<(Method, Target, Vec<u8>)> {
         let sequence = self.holdings.operation(id);
+        let since = self.holdings.first_operation(id).filter(|&first| first != sequence);
         let wanted = self.holdings.wanted(id)?;
         let message = RegisterMessage {
             version: Some(wanted.version.clone()),
@@ -45,6 +46,7 @@ impl Native {
             incarnation: Some(self.wire.incarnation),
             sequence: Some(sequence),
             reclaim: self.holdings.generation(id),
+            since,
             ..RegisterMessage::default()
         };
         Some((Method::Put, instance(self.holdings.key(id)?), json(&message)))

@@ -46,6 +46,7 @@ impl<L> Holdings<L> {
             state: RegistrationState::Registering,
             cover: None,
             operation: (0, 0),
+            first_operation: None,
             doubt: self.given_up.contains_key(&key),
             generation: None,
             outcome: None,

@@ -53,6 +53,7 @@ impl<L> Holdings<L> {
         if holding.operation.1 != holding.version {
             self.sequence += 1;
             holding.operation = (self.sequence, holding.version);
+            holding.first_operation.get_or_insert(self.sequence);
         }
         holding.operation.0
     }
