@@ -148,6 +148,8 @@ faults! {
     ConsulRenewsElsewhere,
     /// A check that the agent does not know is taken for renewed.
     ConsulUnknownIgnored,
+    /// A registration that is given up takes out the one that was made since under its id.
+    ConsulSuccessorRemoved,
     /// What a Consul without its memory does not list is taken for gone.
     ConsulLossBelieved,
     // Of clients of etcd.

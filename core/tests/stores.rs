@@ -117,6 +117,7 @@ const SUBSCRIPTIONS: &str = "tests/subscriptions.rs: every_planted_bug_is_caught
 const OF_WIDE: &[Fault] = &[
     Fault::ConsulIndexKept,
     Fault::ConsulRenewsElsewhere,
+    Fault::ConsulSuccessorRemoved,
     Fault::ConsulFilteredEmpties,
     Fault::ConsulDatacenterEmpties,
 ];

@@ -427,6 +427,17 @@ impl<L> Holdings<L> {
         self.entries.get(&id)?.ttl
     }
 
+    /// The registration that has the id of one that is leaving, if the program has made it since.
+    pub(crate) fn successor(&self, id: RegistrationId) -> Option<RegistrationId> {
+        self.keys.get(&self.entries.get(&id)?.key).copied().filter(|next| *next != id)
+    }
+
+    /// Whether a registration is leaving, and waits for the answer to this request.
+    pub(crate) fn is_leaving_by(&self, id: RegistrationId, request: RequestId) -> bool {
+        let phase = self.entries.get(&id).map(|holding| &holding.phase);
+        matches!(phase, Some(Phase::Leaving { call: Some(call), .. }) if *call == request)
+    }
+
     /// The number of the first command of a registration.
     pub(crate) fn first_operation(&self, id: RegistrationId) -> Option<u64> {
         self.entries.get(&id)?.first_operation

@@ -21,11 +21,15 @@ use crate::fault::Fault;
 use crate::http::target::Target;
 use crate::http::{Head, Method, RequestId};
 use crate::instance::Status;
+use crate::name::Key;
 use crate::protocol::Problem;
 use crate::time::Instant;
 
 /// So many puts are remembered that were not answered.
 const UNANSWERED: usize = 16;
+
+/// How long a registration waits before it looks again whether the one before it under its id is out of its way.
+const MOMENT: Duration = Duration::from_millis(50);
 
 /// Where a registration is held. Consul's agents do not know of each other's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +56,8 @@ pub(crate) enum Step {
 #[derive(Debug, Default)]
 pub(super) struct Placed {
     of: BTreeMap<RegistrationId, Place>,
+    /// The latest request that takes an id out, by which agent, and for which registration.
+    removing: BTreeMap<Key, (RegistrationId, RequestId, usize)>,
     /// When those that are over are swept out next.
     sweep: usize,
 }
@@ -88,18 +94,13 @@ impl Consul {
     pub(super) fn ask(&mut self, work: Work, now: Instant) {
         let way = self.link.way();
         match &work {
-            Work::Register(_) => self.send_step(work, Step::Put, way, now),
-            Work::Update(id) | Work::Deregister(id) => {
-                let (id, update) = (*id, matches!(work, Work::Update(_)));
-                if update && self.is_elsewhere(id, way) {
-                    return self.on_agent_changed(id, now);
-                }
-                if update {
-                    return self.send_step(work, Step::Put, way, now);
-                }
-                let way = self.way_back(id, way);
-                self.send_step(work, Step::Remove, way, now);
+            Work::Register(id) if self.is_taken_out(*id, way) => {
+                self.holdings.put_off(*id, now.saturating_add(MOMENT), now);
             }
+            Work::Register(_) => self.send_step(work, Step::Put, way, now),
+            Work::Update(id) if self.is_elsewhere(*id, way) => self.on_agent_changed(*id, now),
+            Work::Update(_) => self.send_step(work, Step::Put, way, now),
+            Work::Deregister(id) => self.ask_removal(*id, way, now),
             Work::Renew(ids) => {
                 let Some(&id) = ids.first() else {
                     return;
@@ -128,6 +129,50 @@ impl Consul {
     fn on_agent_changed(&mut self, id: RegistrationId, now: Instant) {
         let verdict = Verdict::Lost(SmolStr::new_static("agent_changed"));
         self.holdings.on_refused(id, verdict, &self.config, &mut self.rng, now);
+    }
+
+    /// Whether this agent is just being asked to take out the registration before this one: agents go by the id alone, and
+    /// what overtakes that request would be taken out.
+    fn is_taken_out(&mut self, id: RegistrationId, way: Way) -> bool {
+        let Some(key) = self.holdings.key(id) else {
+            return false;
+        };
+        let Some(&(before, call, origin)) = self.wire.placed.removing.get(key) else {
+            return false;
+        };
+        let waits = self.holdings.is_leaving_by(before, call) && !self.config.faults.has(Fault::ConsulSuccessorRemoved);
+        if !waits {
+            self.wire.placed.removing.remove(key);
+        }
+        waits && origin == way.origin
+    }
+
+    /// Takes a registration out, and not the one that the program has made since under the same id.
+    fn ask_removal(&mut self, id: RegistrationId, way: Way, now: Instant) {
+        let successor = self.holdings.successor(id).filter(|_| !self.config.faults.has(Fault::ConsulSuccessorRemoved));
+        let next = successor.and_then(|next| self.wire.placed.of.get(&next)).map(|place| place.origin);
+        if next == Some(way.origin)
+            && let Some(place) = self.wire.placed.of.get_mut(&id)
+            && place.origin != way.origin
+            && core::mem::take(&mut place.recalled)
+        {
+            // Its own agent was asked, and the other one knows only the successor.
+            let problem = "the agent that has it does not answer";
+            return self.holdings.on_not_deregistered(id, None, problem, &mut self.rng, now);
+        }
+        let way = self.way_back(id, way);
+        let Some(successor) = successor.filter(|_| next == Some(way.origin)) else {
+            return self.send_step(Work::Deregister(id), Step::Remove, way, now);
+        };
+        if self.holdings.lease(successor).is_none_or(|lease| lease.origin != way.origin) {
+            return self.holdings.put_off(id, now.saturating_add(MOMENT), now);
+        }
+        // It has been replaced; what was sent before that and arrives yet is replaced, too.
+        let late = self.wire.placed.of.remove(&id).is_some_and(|place| !place.unanswered.is_empty());
+        if let Some(place) = self.wire.placed.of.get_mut(&successor).filter(|_| late) {
+            place.again = Some(now.saturating_add(self.config.call_timeout * 2));
+        }
+        self.holdings.on_deregistered(id, &self.config, now);
     }
 
     /// The way of a deregistration: the agent that has it is asked, once, although calls go to another one by now. That
@@ -168,6 +213,11 @@ impl Consul {
             }
             place.unanswered.push(call);
             (place.origin, place.recalled) = (way.origin, false);
+        }
+        if step == Step::Remove
+            && let Some(key) = self.holdings.key(id)
+        {
+            self.wire.placed.removing.insert(key.clone(), (id, call, way.origin));
         }
         self.holdings.started(&work, call, now);
     }
@@ -375,6 +425,7 @@ impl super::Wire {
     fn sweep_placed(&mut self, lives: impl Fn(RegistrationId) -> bool) {
         if self.placed.of.len() >= self.placed.sweep {
             self.placed.of.retain(|id, _| lives(*id));
+            self.placed.removing.retain(|_, (id, ..)| lives(*id));
             self.placed.sweep = self.placed.of.len() * 2 + 1_024;
         }
     }

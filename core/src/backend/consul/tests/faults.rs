@@ -12,7 +12,7 @@ fn endpoints_survive(faults: Faults) {
 
 type Story = (Fault, fn(Faults));
 
-const STORIES: [Story; 8] = [
+const STORIES: [Story; 9] = [
     (Fault::ConsulIndexKept, watching::index_falls),
     (Fault::ConsulNotPassed, registering::passed_after_the_registration),
     (Fault::ConsulFilteredEmpties, watching::filtered),
@@ -20,6 +20,7 @@ const STORIES: [Story; 8] = [
     (Fault::ConsulSchemesCollide, endpoints_survive),
     (Fault::ConsulRenewsElsewhere, registering::another_agent),
     (Fault::ConsulUnknownIgnored, registering::unknown_is_lost),
+    (Fault::ConsulSuccessorRemoved, registering::made_anew_at_another_agent),
     (Fault::ConsulLossBelieved, watching::memory_lost),
 ];
 

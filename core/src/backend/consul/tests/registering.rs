@@ -300,6 +300,61 @@ fn a_deregistration_is_asked_of_the_agent_that_has_the_registration() {
     assert_eq!(hand.state(id), RegistrationState::Deregistered { confirmed: true });
 }
 
+/// Agents go by the id alone: a registration that is made again waits until the one before it is taken out.
+#[test]
+fn what_is_made_again_at_once_is_not_taken_out() {
+    let mut hand = Hand::new();
+    let old = hand.registered(instance("a"));
+    hand.consul.deregister(old, hand.now);
+    let new = hand.register(instance("a"));
+    let (removal, path, _) = hand.next();
+    assert!(path.contains("deregister"), "{path}");
+    hand.wait(Duration::from_millis(100));
+    assert_eq!(hand.drain(), []);
+    hand.say(removal, 200, "");
+    assert_eq!(hand.state(old), RegistrationState::Deregistered { confirmed: true });
+    let (put, path, _) = hand.until_sent();
+    assert!(path.contains("service/register"), "{path}");
+    hand.say(put, 200, "");
+    hand.done();
+    assert_eq!(hand.state(new), RegistrationState::Registered);
+}
+
+/// The agent of the old registration is silent, the new one is another's: that one is not asked to take it out.
+pub(super) fn made_anew_at_another_agent(faults: Faults) {
+    let (mut hand, old) = two_agents(faults);
+    hand.consul.deregister(old, hand.now);
+    let new = hand.register(instance("a"));
+    let mut removals = 0;
+    for _ in 0..40 {
+        let mut sent = hand.drain();
+        while !sent.is_empty() {
+            for (id, request) in sent {
+                let at_b = request.url.starts_with("http://b:8500");
+                if request.url.contains("deregister") {
+                    let made = hand.consul.registration(new).unwrap().registered > 0;
+                    assert!(!(at_b && made), "the new one is taken out");
+                    removals += 1;
+                }
+                if at_b {
+                    hand.say(id, 200, "");
+                } else {
+                    hand.consul.handle_failure(id, &Failure::not_sent("refused"), hand.now);
+                }
+            }
+            sent = hand.drain();
+        }
+        hand.tick();
+    }
+    assert_eq!(hand.state(new), RegistrationState::Registered);
+    assert!(removals > 2, "its own agent is asked again");
+}
+
+#[test]
+fn what_is_made_anew_at_another_agent_stays() {
+    made_anew_at_another_agent(Faults::default());
+}
+
 #[test]
 fn an_answer_that_is_not_consuls_acknowledges_nothing() {
     let mut hand = Hand::new();
