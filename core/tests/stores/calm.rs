@@ -107,7 +107,8 @@ impl World {
                     }
                     continue;
                 }
-                let shared = self.past.superseded.contains(&(at, client.life, it.key.clone()));
+                let shared = self.past.superseded.contains(&(at, client.life, it.key.clone()))
+                    || (self.kind.wide && self.is_shared(&it.key, at));
                 match view.state {
                     RegistrationState::Superseded if there.is_some() || shared => {}
                     // Without fencing, whoever wrote last is seen.
