@@ -13,8 +13,9 @@ use periplus::{Client, ConnectOptions, Listing, Registration, Runtime, Watcher, 
 use serde::Deserialize;
 use serde_json::Value;
 
-/// How long anything may take to come true, on a machine that does much else. Nothing waits for it that succeeds.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+/// How long anything may take to come true, on a machine that does much else: the longest back-off, twice, and the warm-up
+/// after it. Nothing waits for it that succeeds.
+pub const PATIENCE: Duration = Duration::from_secs(90);
 
 /// The ttl of what must lapse soon.
 pub const SHORT: Duration = Duration::from_millis(1_000);
