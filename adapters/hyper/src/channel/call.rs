@@ -109,8 +109,8 @@ async fn attempt(
             },
         };
         // What a server that closes an idle connection cannot have begun with, or may do twice.
-        let spare = (!fresh && request.method().is_idempotent() && request.body().is_end_stream())
-            .then(|| copy(&request));
+        let spare =
+            (!fresh && request.method().is_idempotent() && request.body().is_end_stream()).then(|| copy(&request));
         connection.traffic.begin();
         match connection.sender.try_send_request(request).await {
             Ok(response) => return Attempted::Ended(Ok(answered(caller, pool, response, connection, progress))),
@@ -165,12 +165,7 @@ fn answered(
 }
 
 /// The account is dropped: what nobody has taken says nothing of how an instance answers.
-fn unsent(
-    caller: &Caller<Pool>,
-    request: Request<RequestBody>,
-    reason: String,
-    progress: &mut Progress,
-) -> Attempted {
+fn unsent(caller: &Caller<Pool>, request: Request<RequestBody>, reason: String, progress: &mut Progress) -> Attempted {
     let picked = progress.at.take().map(|(_, picked)| picked);
     let id = picked.as_ref().map_or("", |picked| picked.instance().id.as_str());
     let reason = format!("{}: {id}: {reason}", caller.target());

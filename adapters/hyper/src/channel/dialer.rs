@@ -23,9 +23,11 @@ use crate::routing::ConnectError;
 pub struct HttpDialer(Arc<Inner>);
 
 struct Inner {
-    open: Box<dyn Fn(&str) -> Result<HttpChannel, ConnectError> + Send + Sync>,
+    open: Box<Open>,
     channels: Mutex<HashMap<String, HttpChannel>>,
 }
+
+type Open = dyn Fn(&str) -> Result<HttpChannel, ConnectError> + Send + Sync;
 
 /// Why a request to a URL got no response.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -43,7 +45,7 @@ impl HttpDialer {
     /// A dialer on a runtime's network. How its channels behave is chosen once, for all of them.
     pub fn new<N: Net + Clone>(
         net: N,
-        registry: impl Discovery + Send + Sync + 'static,
+        registry: impl Discovery + 'static,
         choose: impl Fn(HttpChannelBuilder) -> HttpChannelBuilder + Send + Sync + 'static,
     ) -> Self {
         let open = move |target: &str| choose(HttpChannel::builder(net.clone(), target)).connect(&registry);

@@ -140,7 +140,8 @@ impl Pool {
                 state.idle.remove(at).0
             };
             let sender = &mut connection.sender;
-            if sender.is_ready() || within(&*self.pools.net, REST, sender.ready()).await.is_some_and(|rest| rest.is_ok())
+            if sender.is_ready()
+                || within(&*self.pools.net, REST, sender.ready()).await.is_some_and(|rest| rest.is_ok())
             {
                 return Some(connection);
             }
@@ -176,8 +177,7 @@ impl Pool {
         let io = Noticed { io: io.map_err(|error| innermost(&error))?, traffic: Arc::clone(&traffic) };
         let mut builder = http1::Builder::new();
         builder.max_buf_size(BUFFER);
-        let (sender, connection) =
-            builder.handshake(HyperIo(Box::new(io))).await.map_err(|error| innermost(&error))?;
+        let (sender, connection) = builder.handshake(HyperIo(Box::new(io))).await.map_err(|error| innermost(&error))?;
         self.lock().open += 1;
         let (pool, mut cut) = (Arc::clone(self), self.cut.subscribe());
         let kept = Arc::clone(&traffic);
