@@ -1,4 +1,6 @@
-//! Those who come to the shop: so many requests a second, whether those before have been answered or not.
+//! Those who come to the shop: so many requests a second, whether those before have been answered or not. Only so many
+//! fit in at once: on a machine that is too slow for the rate the others wait outside, and the rate that is printed is
+//! less.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,6 +19,9 @@ use crate::ledger::Ledger;
 /// How often those come who are due.
 const TICK: Duration = Duration::from_millis(5);
 
+/// How many requests are under way at most.
+const INSIDE: usize = 256;
+
 /// How long a request may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -33,6 +38,8 @@ pub(crate) struct Visits {
     pub(crate) requests: u64,
     /// Who has answered how often.
     pub(crate) by: BTreeMap<String, u64>,
+    /// How long the slowest took.
+    pub(crate) slowest: Duration,
     /// What went wrong how often.
     pub(crate) failures: BTreeMap<String, u64>,
 }
@@ -70,8 +77,9 @@ impl Visits {
         self.failures.values().sum()
     }
 
-    fn note(&mut self, result: Result<String, String>) {
+    fn note(&mut self, (result, took): (Result<String, String>, Duration)) {
         self.requests += 1;
+        self.slowest = self.slowest.max(took);
         let (book, entry) = match result {
             Ok(answerer) => (&mut self.by, answerer),
             Err(failure) => (&mut self.failures, failure),
@@ -90,12 +98,14 @@ async fn come(shop: Shop, rate: u64, ledger: Arc<Ledger>, mut end: watch::Receiv
             _ = end.wait_for(|over| *over) => break,
             _ = ticks.tick() => {
                 let due = began.elapsed().as_micros() * u128::from(rate) / 1_000_000;
-                while sent < due {
+                while sent < due && inside.len() < INSIDE {
                     sent += 1;
                     let (shop, number) = (shop.clone(), ledger.number());
                     inside.spawn(async move {
-                        let visit = tokio::time::timeout(PATIENCE, shop.visit(number));
-                        visit.await.unwrap_or_else(|_| Err(format!("no answer within {PATIENCE:?}")))
+                        let began = Instant::now();
+                        let visit = tokio::time::timeout(PATIENCE, shop.visit(number)).await;
+                        let result = visit.unwrap_or_else(|_| Err(format!("no answer within {PATIENCE:?}")));
+                        (result, began.elapsed())
                     });
                 }
             }

@@ -103,9 +103,10 @@ async fn play(options: Options) -> Result<bool, BoxError> {
     }
     let (requests, failed, twice) = (visits.requests, visits.failed(), ledger.twice());
     println!(
-        "{requests} requests in {:.1} s, {:.0} a second, and {} calls among the services",
+        "{requests} requests in {:.1} s, {:.0} a second, the slowest in {:.0?}, and {} calls in all",
         took.as_secs_f64(),
         requests as f64 / took.as_secs_f64(),
+        visits.slowest,
         ledger.calls(),
     );
     println!("{requests} requests, {failed} failed, {twice} begun twice, {restarts} restarts");
