@@ -169,6 +169,11 @@ impl<L: Link> Search<L> {
                             }
                             "every connection has just gone".to_owned()
                         }
+                        Some(Err(PickError::Filtered))
+                            if filter.as_ref().is_some_and(|filter| routes.may_come(filter)) =>
+                        {
+                            "no connection to any instance that passes the filter is made yet".to_owned()
+                        }
                         Some(Err(error)) => return Err(nobody(error.to_string())),
                         None => {
                             // There is no view for it yet.
