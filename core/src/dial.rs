@@ -287,6 +287,12 @@ impl Dial {
         DialUpdate { readiness: self.readiness(), ready: self.slots.values().filter_map(ready).collect() }
     }
 
+    /// Those who are being connected, and with whom no attempt has failed.
+    fn coming(&self) -> impl Iterator<Item = &Instance> {
+        let coming = |slot: &&Slot| !slot.failed && !matches!(slot.phase, Phase::Ready { .. });
+        self.slots.values().filter(coming).map(|slot| &slot.instance)
+    }
+
     fn clock(&mut self, now: Instant) {
         self.now = self.now.max(now);
     }

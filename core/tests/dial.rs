@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use dialled::{Op, instance, run};
-use periplus_core::balance::{BalanceConfig, CallOutcome, PickRequest};
+use periplus_core::balance::{BalanceConfig, CallOutcome, Filter, PickRequest};
 use periplus_core::client::Provenance;
 use periplus_core::dial::{BalancedDial, Connect, Dial, DialConfig, DialTransmit, Readiness};
 use periplus_core::fault::Faults;
@@ -210,4 +210,31 @@ fn routes_lead_to_those_who_are_ready_and_what_is_learned_outlives_a_connection(
     assert_eq!(routes.connections[&id], again.id);
     let node = routes.picker.nodes().find(|node| *node.id() == id).unwrap();
     assert_eq!(node.stats().failures_in_a_row, 1);
+}
+
+#[test]
+fn one_who_is_being_connected_may_come_for_a_filter_until_the_first_attempt_fails() {
+    let now = Instant::default();
+    let mut dial = BalancedDial::new(DialConfig::new("grpc"), BalanceConfig::default(), [1; 32], now);
+    let versioned = |at: u8, version: &str| {
+        let text = format!("i{at}");
+        let plain = ServiceInstance::new(ServiceName::new("web").unwrap(), InstanceId::new(text).unwrap());
+        let endpoint = Endpoint::new(format!("grpc://10.0.0.{at}:1")).unwrap();
+        Instance::pack(&plain.with_version(version).with_endpoint(endpoint))
+    };
+    dial.handle_listing(&[versioned(1, "1"), versioned(2, "2")], Provenance::Live, now);
+    let made: Vec<Connect> = std::iter::from_fn(|| dial.poll_transmit())
+        .filter_map(|t| if let DialTransmit::Connect(connect) = t { Some(connect) } else { None })
+        .collect();
+    dial.handle_connected(made[0].id, now);
+    // The second is not waited for any longer.
+    let later = now.saturating_add(DialConfig::new("grpc").gather);
+    dial.handle_timeout(later);
+    let routes = dial.poll_update().unwrap();
+    assert_eq!((routes.readiness.clone(), routes.connections.len()), (Readiness::Ready, 1));
+    let second = Filter::version("2");
+    assert!(routes.may_come(&second));
+    assert!(!routes.may_come(&Filter::version("1")) && !routes.may_come(&Filter::version("3")));
+    dial.handle_lost(made[1].id, "refused", later);
+    assert!(!dial.poll_update().unwrap().may_come(&second));
 }

@@ -1,6 +1,10 @@
 //! The examples of each native runtime, played against real registries that are killed and come back: only the address
 //! differs.
 
+mod app;
+mod calls;
+
+use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
@@ -10,7 +14,7 @@ use std::time::{Duration, Instant};
 use crate::failure::{Failure, Result};
 use crate::registry::{Foreign, Played, Registry};
 use crate::service::Service;
-use crate::{servers, shell};
+use crate::{servers, shell, shop};
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -30,7 +34,13 @@ enum Kind {
     Consul,
 }
 
-/// Builds and plays every pair.
+/// With which registries providers and consumers that call each other are played.
+const CALLED: [Kind; 3] = [Kind::Own, Kind::Etcd, Kind::Consul];
+
+/// How long the shop is open each time.
+const SHOP: &str = "10";
+
+/// Builds and plays every pair, the application, and the shop.
 pub(crate) fn run() -> Result {
     let servers = servers::ensure()?;
     shell::run(shell::cargo("build --package periplus-server --bin periplus"))?;
@@ -40,23 +50,41 @@ pub(crate) fn run() -> Result {
             alone()?;
         }
         for kind in kinds {
-            let binary = |variable| servers.iter().find(|(name, _)| *name == variable).map(|(_, path)| path);
-            let mut registry: Box<dyn Played> = match kind {
-                Kind::Own => Box::new(Registry::start(&["--warm-up", "3s", "--ttl-default", "3s", "--log", "warn"])?),
-                Kind::Etcd => match binary("ETCD_CURRENT_BIN").or_else(|| binary("ETCD_BIN")) {
-                    Some(binary) => Box::new(Foreign::etcd(binary, &[])?),
-                    None => continue,
-                },
-                Kind::Consul => match binary("CONSUL_BIN") {
-                    Some(binary) => Box::new(Foreign::consul(binary, &[])?),
-                    None => continue,
-                },
-            };
+            let Some(mut registry) = kind.start(&servers)? else { continue };
             play(provider, consumer, &mut *registry)?;
             println!("{provider} and {consumer} have found each other, before and after {} was killed", registry.url());
         }
     }
+    app::play()?;
+    calls::build()?;
+    for kind in CALLED {
+        let Some(registry) = kind.start(&servers)? else { continue };
+        calls::play(&registry.url())?;
+        println!("consumers have called providers over gRPC and HTTP through {}", registry.url());
+    }
+    shop::run(&["--seconds", SHOP].map(str::to_owned))?;
+    if let Some(registry) = Kind::Own.start(&servers)? {
+        shop::run(&["--seconds", SHOP, "--registry", &registry.url()].map(str::to_owned))?;
+    }
     Ok(())
+}
+
+impl Kind {
+    /// Starts a registry, unless there is no server of its kind.
+    fn start(self, servers: &[(&'static str, OsString)]) -> Result<Option<Box<dyn Played>>> {
+        let binary = |variable| servers.iter().find(|(name, _)| *name == variable).map(|(_, path)| path);
+        Ok(Some(match self {
+            Self::Own => Box::new(Registry::start(&["--warm-up", "3s", "--ttl-default", "3s", "--log", "warn"])?),
+            Self::Etcd => match binary("ETCD_CURRENT_BIN").or_else(|| binary("ETCD_BIN")) {
+                Some(binary) => Box::new(Foreign::etcd(binary, &[])?),
+                None => return Ok(None),
+            },
+            Self::Consul => match binary("CONSUL_BIN") {
+                Some(binary) => Box::new(Foreign::consul(binary, &[])?),
+                None => return Ok(None),
+            },
+        }))
+    }
 }
 
 /// Both in one process, with a registry in it.
@@ -101,9 +129,12 @@ struct Example {
 
 impl Example {
     fn start(name: &'static str, url: &str) -> Result<Self> {
-        let binary = shell::built_binary("xtask")?.with_file_name("examples").join(name);
-        let mut command = Command::new(binary);
-        command.arg(url).stdout(Stdio::piped());
+        Self::start_with(name, &[url])
+    }
+
+    fn start_with(name: &'static str, arguments: &[&str]) -> Result<Self> {
+        let mut command = Command::new(shell::built_example(name)?);
+        command.args(arguments).stdout(Stdio::piped());
         let mut service = Service::start(name, command)?;
         let stdout = BufReader::new(service.take_stdout().expect("it is piped"));
         let (sender, lines) = mpsc::channel();

@@ -17,6 +17,7 @@ mod servers;
 mod service;
 mod setup;
 mod shell;
+mod shop;
 mod sim;
 mod test;
 mod tree;
@@ -40,6 +41,8 @@ Commands:
   bench core [ARGS]                  measure the state machines (--json for a machine to read)
   bench server [ARGS]                load a running server (--json; --etcd to measure etcd beside it)
   fuzz TARGET [SECONDS]              fuzz one target, for a minute by default
+  shop [--registry URL] [--seconds N] [--rate N]
+                                     restart three services that call each other under load, in one process
   sim --hours N [--seed S]           simulate hours of faults; --herd CLIENTS: all lose their registry at once
   help                               print this
 ";
@@ -68,6 +71,7 @@ fn dispatch(arguments: &[String]) -> Result {
         "browser-test" => browser_test::run(rest),
         "bench" => bench::run(rest),
         "fuzz" => fuzz::run(rest),
+        "shop" => shop::run(rest),
         "sim" => sim::run(rest),
         "help" | "--help" | "-h" => {
             print!("{HELP}");

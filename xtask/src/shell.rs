@@ -76,6 +76,11 @@ pub(crate) fn built_binary(name: &str) -> Result<PathBuf> {
     Ok(this.with_file_name(format!("{name}{EXE_SUFFIX}")))
 }
 
+/// Where cargo puts the example `name` of the dev profile.
+pub(crate) fn built_example(name: &str) -> Result<PathBuf> {
+    Ok(built_binary("xtask")?.with_file_name("examples").join(format!("{name}{EXE_SUFFIX}")))
+}
+
 /// The folder that cargo builds in.
 pub(crate) fn target_folder() -> Result<PathBuf> {
     let profile = built_binary("xtask")?;

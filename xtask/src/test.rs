@@ -21,7 +21,7 @@ const DOCUMENTED: [&str; 8] = [
 ];
 
 /// What no crate has by default, and is tested and documented all the same.
-const BATTERIES: &str = "periplus-async-std/app,periplus-tokio/app";
+const BATTERIES: &str = "periplus-async-std/app,periplus-async-std/dial,periplus-tokio/app,periplus-tokio/dial";
 
 /// One check.
 struct Step {
@@ -78,7 +78,8 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "examples",
-        about: "the examples of the native runtimes find each other through a real registry",
+        about: "the examples of the native runtimes find and call each other through real registries; nobody notices a \
+                restart",
         hint: "play one by hand: periplus serve, then cargo run --package periplus-tokio --example consumer",
         check: examples::run,
     },

@@ -5,7 +5,8 @@
 //! client of [`periplus`], which this crate re-exports whole.
 //!
 //! The feature `app` adds what an [application](periplus::app) runs: `http_server` for axum routers and other services,
-//! and signals. `App::<AsyncStd>::builder()` begins one.
+//! and signals. `App::<AsyncStd>::builder()` begins one. The feature `dial` adds `HttpChannel`:
+//! `HttpChannel::builder(AsyncStd::new(), "discovery:///name").connect(&registry)` calls the instances of a service.
 //!
 //! # async-std is discontinued
 //!
@@ -24,6 +25,11 @@ mod servers;
 mod sleep;
 
 pub use periplus::*;
+#[cfg(feature = "dial")]
+pub use periplus_hyper::{
+    ConnectError as DialError, HashKey, HttpBody, HttpChannel, HttpChannelBuilder, HttpDialer, HttpError, Picked,
+    UrlError,
+};
 #[cfg(feature = "tls")]
 pub use periplus_hyper::{TlsConfig, TlsError};
 #[cfg(feature = "async-std")]

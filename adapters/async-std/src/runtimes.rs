@@ -1,15 +1,17 @@
 //! The two runtimes: one text, but for who runs the tasks.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use periplus::Runtime;
 use periplus::core::Instant;
 use periplus::core::http::Request;
 use periplus::driver::Driver;
 use periplus_hyper::host::{self, Storage};
-use periplus_hyper::{Exchange, HttpClient};
+use periplus_hyper::{Exchange, HttpClient, Io, Net, Task};
 
 use crate::net::AsyncIoNet;
 use crate::sleep::Sleep;
@@ -63,6 +65,25 @@ macro_rules! runtime {
         impl Default for $name {
             fn default() -> Self {
                 Self::new()
+            }
+        }
+
+        /// The network of the runtime, for what dials or listens on it.
+        impl Net for $name {
+            fn resolve(&self, host: &str, port: u16) -> Task<io::Result<Vec<SocketAddr>>> {
+                AsyncIoNet($spawn).resolve(host, port)
+            }
+
+            fn dial(&self, to: SocketAddr) -> Task<io::Result<Box<dyn Io>>> {
+                AsyncIoNet($spawn).dial(to)
+            }
+
+            fn sleep(&self, span: Duration) -> Task<()> {
+                AsyncIoNet($spawn).sleep(span)
+            }
+
+            fn spawn(&self, task: Task<()>) {
+                ($spawn)(task);
             }
         }
 

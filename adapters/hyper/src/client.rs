@@ -22,10 +22,10 @@ use crate::pool::{IDLE_TIMEOUT, Pool, Sender};
 use crate::tls::{TlsConfig, TlsConnector};
 
 /// How long a connection may take to come to rest after its last answer, or to its end after an error.
-const REST: Duration = Duration::from_secs(1);
+pub(crate) const REST: Duration = Duration::from_secs(1);
 
 /// How much of an answer is read ahead, and how long its head may be.
-const BUFFER: usize = 64 * 1024;
+pub(crate) const BUFFER: usize = 64 * 1024;
 
 /// An HTTP/1.1 client. Cheap to clone; clones share their connections, which are closed when the last one is dropped.
 #[derive(Clone)]

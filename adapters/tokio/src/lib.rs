@@ -2,7 +2,8 @@
 //!
 //! [`Tokio`] is the runtime: tokio's sockets, timers and tasks under the client of [`periplus`], which this crate
 //! re-exports whole. The feature `app` adds what an [application](periplus::app) runs: `App`, `http_server` for
-//! axum routers and other services, `PlainServer` for anything else, and signals.
+//! axum routers and other services, `PlainServer` for anything else, and signals. The feature `dial` adds `HttpChannel`:
+//! `HttpChannel::builder(Tokio::new(), "discovery:///name").connect(&registry)` calls the instances of a service.
 
 mod net;
 #[cfg(feature = "app")]
@@ -23,6 +24,11 @@ use tokio::runtime::Handle;
 use crate::net::TokioNet;
 
 pub use periplus::*;
+#[cfg(feature = "dial")]
+pub use periplus_hyper::{
+    ConnectError as DialError, HashKey, HttpBody, HttpChannel, HttpChannelBuilder, HttpDialer, HttpError, Picked,
+    UrlError,
+};
 #[cfg(feature = "tls")]
 pub use periplus_hyper::{TlsConfig, TlsError};
 #[cfg(feature = "app")]

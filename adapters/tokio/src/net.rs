@@ -8,6 +8,9 @@ use periplus_hyper::{Io, Net, Task};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::runtime::Handle;
 
+use crate::Tokio;
+
+#[derive(Clone)]
 pub(crate) struct TokioNet(pub(crate) Handle);
 
 impl Net for TokioNet {
@@ -30,5 +33,24 @@ impl Net for TokioNet {
 
     fn spawn(&self, task: Task<()>) {
         self.0.spawn(task);
+    }
+}
+
+/// The network of the runtime, for what dials or listens on it.
+impl Net for Tokio {
+    fn resolve(&self, host: &str, port: u16) -> Task<io::Result<Vec<SocketAddr>>> {
+        TokioNet(self.handle.clone()).resolve(host, port)
+    }
+
+    fn dial(&self, to: SocketAddr) -> Task<io::Result<Box<dyn Io>>> {
+        TokioNet(self.handle.clone()).dial(to)
+    }
+
+    fn sleep(&self, span: Duration) -> Task<()> {
+        TokioNet(self.handle.clone()).sleep(span)
+    }
+
+    fn spawn(&self, task: Task<()>) {
+        self.handle.spawn(task);
     }
 }

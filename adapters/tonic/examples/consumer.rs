@@ -12,7 +12,7 @@ use helloworld::{GreeterClient, HelloRequest};
 use periplus_tokio::core::Instance;
 use periplus_tokio::core::balance::{BalanceConfig, Policy, SlowStart};
 use periplus_tokio::core::protocol::Span;
-use periplus_tokio::{Client, TlsConfig};
+use periplus_tokio::{Client, HttpChannel, TlsConfig, Tokio};
 use periplus_tonic::Channel;
 use serde_json::{Value, json};
 
@@ -52,6 +52,9 @@ enum Mode {
     Watch,
     /// Call by gRPC, and print who has answered how often
     Call,
+    /// Call by HTTP, and print who has answered how often
+    #[value(name = "callhttp")]
+    CallHttp,
 }
 
 #[tokio::main]
@@ -81,6 +84,19 @@ async fn consume(options: Options) -> Result<(), BoxError> {
             };
             println!("{}", call(greet, &options).await);
         }
+        Mode::CallHttp => {
+            let channel = http_channel(&registry, &options)?;
+            let greet = async || {
+                let response = channel.get(&format!("/helloworld/{}", encoded(&options.name))).await?;
+                let status = response.status();
+                if !status.is_success() {
+                    return Err(format!("it says {status}").into());
+                }
+                let greeting: Value = serde_json::from_slice(&response.into_body().bytes().await?)?;
+                Ok(greeting["message"].as_str().ok_or("it does not say who it is")?.to_owned())
+            };
+            println!("{}", call(greet, &options).await);
+        }
     }
     registry.close().await;
     Ok(())
@@ -93,11 +109,36 @@ fn balance() -> BalanceConfig {
 }
 
 fn channel(registry: &Client, options: &Options) -> Result<Channel, BoxError> {
-    let mut channel = Channel::builder(format!("discovery:///{}", options.name)).balance(balance());
-    if let Some(files) = &options.tls {
-        channel = channel.tls(TlsConfig::default().with_root_file(files.join("cert.pem"))?.without_public_roots());
+    let mut channel = Channel::builder(target(options)).balance(balance());
+    if let Some(tls) = tls(options)? {
+        channel = channel.tls(tls);
     }
     Ok(channel.connect(registry)?)
+}
+
+fn http_channel(registry: &Client, options: &Options) -> Result<HttpChannel, BoxError> {
+    let mut channel = HttpChannel::builder(Tokio::new(), target(options)).balance(balance());
+    if let Some(tls) = tls(options)? {
+        channel = channel.tls(tls);
+    }
+    Ok(channel.connect(registry)?)
+}
+
+fn target(options: &Options) -> String {
+    format!("discovery:///{}", encoded(&options.name))
+}
+
+fn tls(options: &Options) -> Result<Option<TlsConfig>, BoxError> {
+    let Some(files) = &options.tls else { return Ok(None) };
+    let roots = TlsConfig::default().with_root_file(files.join("cert.pem"));
+    let advice = "name the directory that has the providers' cert.pem in it";
+    Ok(Some(roots.map_err(|error| format!("--tls: {error}: {advice}"))?.without_public_roots()))
+}
+
+/// A name as a segment of a path.
+fn encoded(name: &str) -> String {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
+    name.bytes().map(|byte| if plain(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
 async fn watch(registry: &Client, options: &Options) -> Result<(), BoxError> {

@@ -10,9 +10,8 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use periplus_hyper::host;
-use periplus_tokio::core::balance::{CallOutcome, Pick};
-use tokio::sync::Notify;
+use periplus_hyper::routing::Account;
+use periplus_tokio::core::balance::CallOutcome;
 use tonic::{Code, Status};
 
 /// What is kept of a request, to be sent again, in bytes. A request of more can be refused once.
@@ -121,25 +120,6 @@ impl Body for Attempt {
 impl fmt::Debug for Attempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Attempt")
-    }
-}
-
-/// A pick that is told how its call ended; or nothing, if its caller gives up.
-pub(crate) struct Account {
-    pick: Option<Pick>,
-    attention: Arc<Notify>,
-}
-
-impl Account {
-    pub(crate) const fn new(pick: Pick, attention: Arc<Notify>) -> Self {
-        Self { pick: Some(pick), attention }
-    }
-
-    /// The call has ended. Only the first end counts.
-    pub(crate) fn end(&mut self, outcome: CallOutcome) {
-        if self.pick.take().is_some_and(|pick| pick.done(outcome, host::now())) {
-            self.attention.notify_one();
-        }
     }
 }
 

@@ -9,11 +9,12 @@ use std::time::Duration;
 use http::uri::{Authority, Scheme, Uri};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use periplus_tokio::core::dial::{Connect, ConnectionId};
+use periplus_hyper::Task;
+use periplus_hyper::routing::{self, Connector, Event, Leave, Naming, Reports};
+use periplus_tokio::core::dial::Connect;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, oneshot};
 
 use crate::body::Attempt;
 use crate::health::{Health, Watch};
@@ -27,10 +28,8 @@ pub(crate) struct Settings {
     /// Whom to believe and who to be, with TLS.
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<tokio_rustls::TlsConnector>,
-    /// The name of the server, instead of the service's.
-    pub(crate) server_name: Option<Authority>,
-    /// Whether whoever is there is known by its address and not by a service.
-    pub(crate) direct: bool,
+    /// By which name instances are called.
+    pub(crate) naming: Naming,
     pub(crate) health: bool,
     /// How often a quiet connection is pinged, and how long an answer may take.
     pub(crate) keep_alive: Option<(Duration, Duration)>,
@@ -46,22 +45,22 @@ pub(crate) struct Link {
     pub(crate) authority: Authority,
 }
 
-/// What becomes of a connection.
-pub(crate) enum Event {
-    Connected(ConnectionId, Link),
-    Health(ConnectionId, bool),
-    Lost(ConnectionId, String),
+impl routing::Link for Link {
+    fn is_lost(&self) -> bool {
+        self.sender.is_closed()
+    }
 }
 
-type Reports = mpsc::Sender<Event>;
+impl Connector for Settings {
+    type Link = Link;
+
+    fn run(self: Arc<Self>, connect: Connect, reports: Reports<Link>, leave: Leave) -> Task<()> {
+        Box::pin(run(self, connect, reports, leave))
+    }
+}
 
 /// Makes a connection and keeps it, until it is lost or given up by `leave`, which says how long its calls may go on.
-pub(crate) async fn run(
-    settings: Arc<Settings>,
-    connect: Connect,
-    reports: Reports,
-    mut leave: oneshot::Receiver<Duration>,
-) {
+async fn run(settings: Arc<Settings>, connect: Connect, reports: Reports<Link>, mut leave: Leave) {
     let id = connect.id;
     let (leash, leashed) = Leash::new();
     let opened = tokio::select! {
@@ -78,7 +77,7 @@ pub(crate) async fn run(
         Ok(origin) if settings.health => Watch::new(link.sender.clone(), origin),
         _ => Watch::nobody(),
     };
-    if reports.send(Event::Connected(id, link)).await.is_err() {
+    if reports.send(Event::Connected(id, Arc::new(link))).await.is_err() {
         return;
     }
     let mut connection = Box::pin(connection);
@@ -130,9 +129,9 @@ async fn open(
     connect: &Connect,
     leashed: Leashed,
 ) -> Result<(Link, impl Future<Output = String> + Send + use<>), String> {
-    let authority = authority(settings, connect);
+    let authority = settings.naming.authority(connect);
     let stream = dial(connect).await.map_err(|error| error.to_string())?;
-    let (io, scheme): (Box<dyn Io>, Scheme) = secure(settings, connect, &authority, stream).await?;
+    let (io, scheme): (Box<dyn Io>, Scheme) = secure(settings, connect, stream).await?;
     let mut builder = http2::Builder::new(leashed);
     builder.timer(TokioTimer::new());
     if let Some((interval, timeout)) = settings.keep_alive {
@@ -160,33 +159,13 @@ async fn dial(connect: &Connect) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// Whom requests are for.
-fn authority(settings: &Settings, connect: &Connect) -> Authority {
-    let service = || connect.instance.service().parse().ok().filter(|_| !settings.direct);
-    let address = || connect.address.to_string().parse().ok();
-    let named = settings.server_name.clone().or_else(service).or_else(address);
-    // The address has a zone.
-    named.unwrap_or_else(|| Authority::from_static("localhost"))
-}
-
 #[cfg(feature = "tls")]
-async fn secure(
-    settings: &Settings,
-    connect: &Connect,
-    authority: &Authority,
-    stream: TcpStream,
-) -> Result<(Box<dyn Io>, Scheme), String> {
+async fn secure(settings: &Settings, connect: &Connect, stream: TcpStream) -> Result<(Box<dyn Io>, Scheme), String> {
     use tokio_rustls::rustls::pki_types::ServerName;
 
     let Some(connector) = &settings.tls else { return Ok((Box::new(stream), Scheme::HTTP)) };
-    let name = if settings.direct && settings.server_name.is_none() {
-        connect.address.host.as_str()
-    } else if settings.server_name.is_some() {
-        authority.host().trim_matches(['[', ']'])
-    } else {
-        connect.instance.service()
-    };
-    let name = ServerName::try_from(name.to_owned())
+    let name = settings.naming.certified(connect);
+    let name = ServerName::try_from(name.clone())
         .map_err(|_| format!("`{name}` cannot be the name in a certificate: give another with `server_name`"))?;
     let io = connector.connect(name, stream).await.map_err(|error| innermost(&error))?;
     if io.get_ref().1.alpn_protocol() != Some(b"h2") {
@@ -196,7 +175,7 @@ async fn secure(
 }
 
 #[cfg(not(feature = "tls"))]
-async fn secure(_: &Settings, _: &Connect, _: &Authority, stream: TcpStream) -> Result<(Box<dyn Io>, Scheme), String> {
+async fn secure(_: &Settings, _: &Connect, stream: TcpStream) -> Result<(Box<dyn Io>, Scheme), String> {
     Ok((Box::new(stream), Scheme::HTTP))
 }
 

@@ -44,14 +44,14 @@ mod body;
 mod call;
 mod channel;
 mod connection;
-mod driver;
 mod error;
 mod health;
 mod leash;
 mod server;
 
 pub use channel::{Channel, ChannelBuilder};
-pub use error::{CallError, ConnectError, HashKey, Picked};
+pub use error::CallError;
+pub use periplus_hyper::{ConnectError, HashKey, Picked};
 pub use periplus_tokio::core::balance;
 pub use periplus_tokio::core::dial;
 #[cfg(feature = "tls")]

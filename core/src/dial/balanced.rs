@@ -2,6 +2,7 @@
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::mem;
 
 use smol_str::SmolStr;
@@ -9,6 +10,7 @@ use smol_str::SmolStr;
 use crate::balance::{BalanceConfig, Balancer, Filter, Picker};
 use crate::client::Provenance;
 use crate::dial::{ConnectionId, Dial, DialConfig, DialTransmit, Readiness};
+use crate::instance::{ServiceInstance, Status};
 use crate::name::InstanceId;
 use crate::packed::Instance;
 use crate::rng::{Rng, Seed};
@@ -23,6 +25,20 @@ pub struct Routes {
     pub picker: Arc<Picker>,
     /// The connection of each instance that is ready.
     pub connections: Arc<BTreeMap<InstanceId, ConnectionId>>,
+    /// Those who may be ready soon: they are being connected, and no attempt has failed. A filter that lets none pass of
+    /// those who are ready may let one of these.
+    pub coming: Arc<[Instance]>,
+}
+
+impl Routes {
+    /// Whether somebody may be ready soon who takes calls and passes a filter, as far as is known. O(n) for each
+    /// condition, and unpacks all who are coming.
+    #[must_use]
+    pub fn may_come(&self, filter: &Filter) -> bool {
+        let coming: Vec<_> = self.coming.iter().map(Instance::decode).collect();
+        let takes_calls = |it: &&ServiceInstance| it.status() == Status::Up && it.weight() != Some(0);
+        filter.passes(&coming.iter().filter(takes_calls).collect::<Vec<_>>()).contains(&true)
+    }
 }
 
 /// A [`Dial`], and a [`Balancer`] over the instances that it says are ready. It is driven as a [`Dial`] is.
@@ -47,7 +63,7 @@ impl BalancedDial {
         };
         let (dial, balancer) = (Dial::new(dial, seed(), now), Balancer::new(balance, seed()));
         let (readiness, picker) = (dial.readiness(), Arc::clone(balancer.picker()));
-        let routes = Routes { readiness, picker, connections: Arc::default() };
+        let routes = Routes { readiness, picker, connections: Arc::default(), coming: Arc::default() };
         Self { dial, balancer, now, routes, changed: true }
     }
 
@@ -125,6 +141,13 @@ impl BalancedDial {
 
     /// Makes the routes what the machines say.
     fn follow(&mut self) {
+        if self.dial.changed {
+            let coming: Vec<Instance> = self.dial.coming().cloned().collect();
+            if *self.routes.coming != *coming {
+                self.routes.coming = coming.into();
+                self.changed = true;
+            }
+        }
         if let Some(update) = self.dial.poll_update() {
             let connections = update.ready.iter().map(|(id, instance)| (instance.instance_id(), *id)).collect();
             if *self.routes.connections != connections {

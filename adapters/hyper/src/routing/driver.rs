@@ -1,45 +1,46 @@
-//! What drives a channel: carries words between the registry, the machine and the connections.
+//! What drives a channel: carries words between the registry, the machines and the connections.
 
 use std::collections::HashMap;
+use std::future::pending;
 use std::sync::Arc;
+use std::time::Duration;
 
-use periplus_hyper::host;
-use periplus_tokio::core::balance::Filter;
-use periplus_tokio::core::dial::{BalancedDial, ConnectionId, DialTransmit, Routes};
-use periplus_tokio::{Runtime, Tokio, Watcher};
+use periplus::{Listing, Watcher};
+use periplus_core::Instant;
+use periplus_core::balance::Filter;
+use periplus_core::dial::{BalancedDial, ConnectionId, DialTransmit};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
-use crate::connection::{self, Event, Link, Settings};
+use super::{Connector, Event, Table};
+use crate::host;
+use crate::net::Net;
 
-/// Where calls go at the moment.
-pub(crate) struct Table {
-    pub(crate) routes: Routes,
-    pub(crate) links: HashMap<ConnectionId, Arc<Link>>,
-}
+/// How long a timer is trusted at a time: some stand still while the machine is suspended.
+const SLICE: Duration = Duration::from_secs(5);
 
 /// What drives a channel, until all its clones are gone.
-pub(crate) struct Driver {
-    pub(crate) dial: BalancedDial,
-    pub(crate) settings: Arc<Settings>,
-    pub(crate) runtime: Tokio,
+pub(super) struct Driver<C: Connector> {
+    pub(super) dial: BalancedDial,
+    pub(super) connector: Arc<C>,
+    pub(super) net: Arc<dyn Net>,
     /// Filters that calls want views for.
-    pub(crate) views: mpsc::Receiver<Filter>,
-    pub(crate) attention: Arc<Notify>,
-    pub(crate) table: watch::Sender<Arc<Table>>,
+    pub(super) views: mpsc::Receiver<Filter>,
+    pub(super) attention: Arc<Notify>,
+    pub(super) table: watch::Sender<Arc<Table<C::Link>>>,
 }
 
-impl Driver {
-    pub(crate) async fn run(mut self, mut watcher: Option<Watcher>) {
+impl<C: Connector> Driver<C> {
+    pub(super) async fn run(mut self, mut watcher: Option<Watcher>) {
         let (reports, mut events) = mpsc::channel(64);
-        let mut links: HashMap<ConnectionId, Arc<Link>> = HashMap::new();
-        let mut leaves: HashMap<ConnectionId, oneshot::Sender<std::time::Duration>> = HashMap::new();
+        let mut links: HashMap<ConnectionId, Arc<C::Link>> = HashMap::new();
+        let mut leaves: HashMap<ConnectionId, oneshot::Sender<Duration>> = HashMap::new();
         loop {
             while let Some(transmit) = self.dial.poll_transmit() {
                 match transmit {
                     DialTransmit::Connect(connect) => {
                         let (leave, left) = oneshot::channel();
                         leaves.insert(connect.id, leave);
-                        tokio::spawn(connection::run(Arc::clone(&self.settings), connect, reports.clone(), left));
+                        self.net.spawn(Arc::clone(&self.connector).run(connect, reports.clone(), left));
                     }
                     DialTransmit::Close { id, linger } => {
                         links.remove(&id);
@@ -52,14 +53,13 @@ impl Driver {
                 self.table.send_replace(Arc::new(Table { routes, links: links.clone() }));
             }
             let due = self.dial.poll_timeout();
-            let sleep = due.map(|at| self.runtime.sleep_until(at));
             tokio::select! {
                 // What was received goes before a timeout.
                 biased;
                 () = self.table.closed() => return,
                 Some(event) = events.recv() => match event {
                     Event::Connected(id, link) if leaves.contains_key(&id) => {
-                        links.insert(id, Arc::new(link));
+                        links.insert(id, link);
                         self.dial.handle_connected(id, host::now());
                     }
                     Event::Connected(..) => {}
@@ -78,17 +78,23 @@ impl Driver {
                     None => watcher = None,
                 },
                 () = self.attention.notified() => self.dial.handle_timeout(host::now()),
-                () = async { match sleep { Some(sleep) => sleep.await, None => std::future::pending().await } } => {
-                    self.dial.handle_timeout(host::now());
-                }
+                () = sleep(&*self.net, due) => self.dial.handle_timeout(host::now()),
             }
         }
     }
 }
 
-async fn next(watcher: &mut Option<Watcher>) -> Option<periplus_tokio::Listing> {
+async fn next(watcher: &mut Option<Watcher>) -> Option<Listing> {
     match watcher {
         Some(watcher) => watcher.next().await,
-        None => std::future::pending().await,
+        None => pending().await,
+    }
+}
+
+/// Sleeps until an instant, or for a slice of the time: whoever is woken too early sleeps again.
+async fn sleep(net: &dyn Net, due: Option<Instant>) {
+    match due {
+        Some(due) => net.sleep(due.saturating_since(host::now()).min(SLICE)).await,
+        None => pending().await,
     }
 }
