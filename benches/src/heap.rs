@@ -1,18 +1,20 @@
-//! A global allocator that counts the bytes in use.
+//! A global allocator that counts the bytes in use, and how often it was asked for some.
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicBool, AtomicIsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering};
 
 static COUNTING: AtomicBool = AtomicBool::new(false);
 static IN_USE: AtomicIsize = AtomicIsize::new(0);
+static ASKED: AtomicUsize = AtomicUsize::new(0);
 
-/// The system's allocator, counting while [`growth`] runs and costing next to nothing otherwise.
+/// The system's allocator, counting while [`growth`] or [`allocations`] runs and costing next to nothing otherwise.
 #[derive(Debug)]
 pub struct Counting;
 
 fn count(bytes: usize, sign: isize) {
     if COUNTING.load(Ordering::Relaxed) {
         IN_USE.fetch_add(sign * bytes.cast_signed(), Ordering::Relaxed);
+        ASKED.fetch_add(usize::from(sign > 0), Ordering::Relaxed);
     }
 }
 
@@ -51,6 +53,17 @@ pub fn growth<T>(work: impl FnOnce() -> T) -> (T, isize) {
     let before = IN_USE.load(Ordering::Relaxed);
     let done = work();
     let after = IN_USE.load(Ordering::Relaxed);
+    COUNTING.store(false, Ordering::Relaxed);
+    (done, after - before)
+}
+
+/// Runs `work` and says how often the heap was asked for memory, by all threads.
+/// Always zero where [`Counting`] is not the global allocator.
+pub fn allocations<T>(work: impl FnOnce() -> T) -> (T, usize) {
+    COUNTING.store(true, Ordering::Relaxed);
+    let before = ASKED.load(Ordering::Relaxed);
+    let done = work();
+    let after = ASKED.load(Ordering::Relaxed);
     COUNTING.store(false, Ordering::Relaxed);
     (done, after - before)
 }
