@@ -40,6 +40,7 @@ Commands:
                                      conformance
   bench core [ARGS]                  measure the state machines (--json for a machine to read)
   bench server [ARGS]                load a running server (--json; --etcd to measure etcd beside it)
+  bench stores [ARGS]                hold instances in etcd and Consul, beside the usual ways to (--json)
   fuzz TARGET [SECONDS]              fuzz one target, for a minute by default
   shop [--registry URL] [--seconds N] [--rate N]
                                      restart three services that call each other under load, in one process
