@@ -102,11 +102,16 @@ const SHOWN_ELSEWHERE: &[(Fault, &str)] = &[
     (Fault::NumberIgnored, FLEET),
     (Fault::HalfDelivery, FLEET),
     (Fault::LingersForever, FLEET),
+    (Fault::ConsulSuccessorRemoved, STORIES),
 ];
 
 /// The simulator of our own protocol, with its herd.
 #[cfg(feature = "planted-faults")]
 const FLEET: &str = "tests/sim.rs: every_planted_client_bug_is_caught";
+
+/// What the machine is fed by hand; a world would need thousands of runs.
+#[cfg(feature = "planted-faults")]
+const STORIES: &str = "backend/consul/tests/faults.rs: every_planted_bug_of_consul_is_caught";
 
 /// Whatever can be delivered to those who follow, in any order.
 #[cfg(feature = "planted-faults")]
