@@ -121,7 +121,7 @@ impl Proxy {
         if mode == Mode::Refuse {
             return Ok(());
         }
-        let listener = TcpListener::bind(self.address).await?;
+        let listener = listen(self.address).await?;
         let (server, began, connects) = (self.server, self.began, Arc::clone(&self.connects));
         let alive = self.alive.clone();
         self.accepting = Some(tokio::spawn(async move {
@@ -147,6 +147,19 @@ impl Drop for Proxy {
             accepting.abort();
         }
         self.alive.send_modify(|alive| alive.open_from = u64::MAX);
+    }
+}
+
+/// Listens at an address again. Others that look for a free port may have it for a moment.
+async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let patience = Instant::now() + Duration::from_secs(5);
+    loop {
+        match TcpListener::bind(address).await {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < patience => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            result => return result,
+        }
     }
 }
 
