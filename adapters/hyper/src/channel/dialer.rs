@@ -1,5 +1,6 @@
 //! Requests by URL, `discovery:///name/path`.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -58,7 +59,7 @@ impl HttpDialer {
     /// If the URL names nothing to dial, its path is none, or the registry's client is closed.
     pub fn channel(&self, url: &str) -> Result<(HttpChannel, PathAndQuery), UrlError> {
         let (target, path) = split(url);
-        let path: PathAndQuery = path.parse().map_err(|error| HttpError::invalid(url, &error))?;
+        let path: PathAndQuery = path.as_ref().parse().map_err(|error| HttpError::invalid(url, &error))?;
         let mut channels = self.0.channels.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(channel) = channels.get(target) {
             return Ok((channel.clone(), path));
@@ -93,13 +94,14 @@ impl HttpDialer {
 }
 
 /// Takes a URL apart: what is dialled, and the path from its slash on.
-fn split(url: &str) -> (&str, &str) {
-    let Some(authority) = url.find("://").map(|at| at + 3) else { return (url, "/") };
-    let Some(name) = url[authority..].find('/').map(|at| authority + at + 1) else { return (url, "/") };
-    match url[name..].find(['/', '?']) {
-        Some(at) => url.split_at(name + at),
-        None => (url, "/"),
-    }
+fn split(url: &str) -> (&str, Cow<'_, str>) {
+    let slash = Cow::Borrowed("/");
+    let Some(authority) = url.find("://").map(|at| at + 3) else { return (url, slash) };
+    let Some(name) = url[authority..].find('/').map(|at| authority + at + 1) else { return (url, slash) };
+    let Some(at) = url[name..].find(['/', '?']) else { return (url, slash) };
+    let (target, path) = url.split_at(name + at);
+    // A query without a path is asked of the root.
+    (target, if path.starts_with('?') { format!("/{path}").into() } else { path.into() })
 }
 
 impl fmt::Debug for HttpDialer {
@@ -118,14 +120,12 @@ mod tests {
             ("discovery:///web", "discovery:///web", "/"),
             ("discovery:///web/", "discovery:///web", "/"),
             ("discovery:///web/a/b?c=d/e", "discovery:///web", "/a/b?c=d/e"),
-            ("discovery:///web?c=/d", "discovery:///web", "?c=/d"),
+            ("discovery:///web?c=/d", "discovery:///web", "/?c=/d"),
             ("discovery://default/a%2Fb/c", "discovery://default/a%2Fb", "/c"),
             ("direct:///a:1,[::1]:2/x", "direct:///a:1,[::1]:2", "/x"),
             ("discovery:", "discovery:", "/"),
         ] {
-            assert_eq!(split(url), (target, path), "{url}");
+            assert_eq!(split(url), (target, path.into()), "{url}");
         }
-        let query: PathAndQuery = "?c=/d".parse().unwrap();
-        assert_eq!(query.as_str(), "/?c=/d");
     }
 }
