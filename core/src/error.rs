@@ -31,6 +31,14 @@ pub enum RegisterError {
     /// The holder has given this command up before it arrived.
     #[error("this registration was given up by a later command: send a new one with a higher sequence")]
     Ended,
+    /// `since` is later than the command.
+    #[error("since is {given}, the limit is {limit}: send the sequence of this registration's first command, or none")]
+    Since {
+        /// What was given.
+        given: u64,
+        /// The command's own sequence.
+        limit: u64,
+    },
     /// `reclaim` is too large.
     #[error("reclaim is {given}, the limit is {limit}: send the generation that the registration was answered with")]
     Generation {

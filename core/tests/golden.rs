@@ -10,12 +10,12 @@ use periplus_core::fault::Faults;
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 const GOLDEN: [u64; 6] = [
-    0xa581_b1cd_8b79_98a0,
-    0x96a9_c752_5876_236e,
-    0xc133_6cce_9e3c_e651,
-    0x6d46_c958_5133_a28c,
-    0xc02f_7d99_5cbe_8fdb,
-    0xc771_e5c0_9e4e_e014,
+    0x7c08_f481_96db_158f,
+    0x1631_2ebe_7ad3_143f,
+    0xf179_1011_27ea_f858,
+    0x9355_f490_e0e1_2d0f,
+    0xe977_f710_81d6_01a3,
+    0xbab9_8bd4_cf73_409a,
 ];
 
 fn ops(seed: u32) -> Vec<Op> {

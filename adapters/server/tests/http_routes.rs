@@ -203,6 +203,8 @@ fn wrong_requests_are_refused_with_code_and_field() {
         ("PUT", A.into(), text(json!({"incarnation": "x"})), 400, "invalid_incarnation", "incarnation"),
         ("PUT", A.into(), text(json!({"sequence": -1})), 400, "invalid_sequence", "sequence"),
         ("PUT", A.into(), text(json!({"reclaim": u64::MAX})), 400, "invalid_reclaim", "reclaim"),
+        ("PUT", A.into(), text(json!({"since": "x"})), 400, "invalid_since", "since"),
+        ("PUT", A.into(), text(json!({"since": 1})), 400, "invalid_since", "since"),
         ("PUT", A.into(), text(json!({"reclaim": 0})), 409, "superseded", ""),
         // What a holder does with its lease.
         ("PATCH", A.into(), "{}".into(), 400, "invalid_lease", "lease"),

@@ -54,6 +54,11 @@ impl<T> Calls<T> {
         id
     }
 
+    /// The request of this id, if it is under way, to look at.
+    pub(crate) fn of(&self, id: RequestId) -> Option<&Call<T>> {
+        self.open.get(&id)
+    }
+
     /// The request of this id, if it is under way.
     pub(crate) fn of_mut(&mut self, id: RequestId) -> Option<&mut Call<T>> {
         self.open.get_mut(&id)

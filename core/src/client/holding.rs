@@ -106,6 +106,8 @@ pub(crate) struct Terms<L> {
 pub(crate) struct Holdings<L> {
     entries: BTreeMap<RegistrationId, Holding<L>>,
     keys: BTreeMap<Key, RegistrationId>,
+    /// Those that are leaving, by what they were.
+    leaving: BTreeMap<Key, Vec<RegistrationId>>,
     /// When each has something to do next.
     due: BTreeSet<(Instant, RegistrationId)>,
     /// Those that have something to send now.
@@ -199,6 +201,7 @@ impl<L> Holdings<L> {
         Self {
             entries: BTreeMap::new(),
             keys: BTreeMap::new(),
+            leaving: BTreeMap::new(),
             due: BTreeSet::new(),
             ready: BTreeSet::new(),
             news: BTreeSet::new(),
@@ -334,6 +337,12 @@ impl<L> Holdings<L> {
         if self.keys.get(&holding.key) == Some(&id) {
             self.keys.remove(&holding.key);
         }
+        if let Some(leaving) = self.leaving.get_mut(&holding.key) {
+            leaving.retain(|other| *other != id);
+            if leaving.is_empty() {
+                self.leaving.remove(&holding.key);
+            }
+        }
         holding.phase = Phase::Over;
         holding.cover = None;
         self.count_ttl(id, None);
@@ -432,10 +441,13 @@ impl<L> Holdings<L> {
         self.keys.get(&self.entries.get(&id)?.key).copied().filter(|next| *next != id)
     }
 
-    /// Whether a registration is leaving, and waits for the answer to this request.
-    pub(crate) fn is_leaving_by(&self, id: RegistrationId, request: RequestId) -> bool {
-        let phase = self.entries.get(&id).map(|holding| &holding.phase);
-        matches!(phase, Some(Phase::Leaving { call: Some(call), .. }) if *call == request)
+    /// The requests under way that take out what was registered under this id before.
+    pub(crate) fn removals(&self, key: &Key) -> impl Iterator<Item = RequestId> {
+        let leaving = self.leaving.get(key).into_iter().flatten();
+        leaving.filter_map(|id| match self.entries.get(id)?.phase {
+            Phase::Leaving { call, .. } => call,
+            _ => None,
+        })
     }
 
     /// The number of the first command of a registration.

@@ -169,6 +169,10 @@ impl Registry {
         if let Some(given) = request.reclaim.filter(|&given| given >= MAX_GENERATION) {
             return Err(RegisterError::Generation { given, limit: MAX_GENERATION - 1 });
         }
+        let sequence = request.operation.sequence;
+        if let Some(given) = request.since.filter(|&given| given > sequence) {
+            return Err(RegisterError::Since { given, limit: sequence });
+        }
         self.config.limits.instance.check_total(request.instance.json().len())?;
         if let Some((remaining, reason)) = self.blocks.remaining(&request.namespace, &request.instance, now) {
             return Err(RegisterError::Blocked { remaining, reason });
@@ -180,7 +184,6 @@ impl Registry {
             // Whoever never heard that it had registered must hear that it does not any more, and why: whoever is there by
             // now came after it.
             let other = entry.is_some_and(|entry| !self.is_held_by(entry, request.operation.incarnation));
-            let sequence = request.operation.sequence;
             let since = request.since.filter(|_| !self.config.faults.has(Fault::SinceIgnored)).unwrap_or(sequence);
             let superseded = (over.superseded || other) && since <= over.sequence && over.sequence <= sequence;
             if superseded && !self.config.faults.has(Fault::SupersededUntold) {

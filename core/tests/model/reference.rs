@@ -170,6 +170,9 @@ impl Model {
         if ttl < self.config.ttl.min || ttl > self.config.ttl.max {
             return refused("ttl");
         }
+        if since.is_some_and(|since| since > sequence) {
+            return refused("since");
+        }
         if self.blocks.iter().any(|(blocked, until)| blocked == key && *until > self.now) {
             return refused("blocked");
         }

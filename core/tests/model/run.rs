@@ -301,7 +301,9 @@ impl Run {
             _ if reclaim.is_multiple_of(7) => self.all_generations.iter().max().map(|most| most + u64::from(reclaim)),
             _ => None,
         };
-        let since = number.is_multiple_of(2).then(|| operation.sequence.saturating_sub(u64::from(sequence % 32)));
+        // Now and then one that is later than the command itself.
+        let since = (operation.sequence + 1).saturating_sub(u64::from(sequence % 32));
+        let since = number.is_multiple_of(2).then_some(since);
         let holder = operation.incarnation.0;
         let verdict = self.model.judge(&key, &base, ttl, holder, operation.sequence, reclaim, since);
         let before = matches!(verdict, Verdict::Refused(_)).then(|| self.registry.export());
@@ -670,6 +672,7 @@ fn refusal(error: &RegisterError) -> &'static str {
         RegisterError::Limit(_) => "limit",
         RegisterError::OperationReused { .. } => "reused",
         RegisterError::Outdated { .. } => "outdated",
+        RegisterError::Since { .. } => "since",
         RegisterError::Superseded => "superseded",
         RegisterError::Taken => "taken",
         RegisterError::Ttl { .. } => "ttl",

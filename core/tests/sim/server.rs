@@ -173,6 +173,7 @@ impl From<RegisterError> for Problem {
             }
             RegisterError::Ended => Self::new(410, "ended", message),
             RegisterError::Generation { .. } => Self::invalid("invalid_reclaim", "reclaim", message),
+            RegisterError::Since { .. } => Self::invalid("invalid_since", "since", message),
             RegisterError::Instance(error) => error.into(),
             RegisterError::Limit(reached) => Self::limited("limit_instances", reached.value, message),
             RegisterError::OperationReused { .. } => Self::new(409, "operation_reused", message),

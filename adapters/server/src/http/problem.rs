@@ -160,6 +160,7 @@ pub(super) fn invalid_code(field: &str) -> &'static str {
         "incarnation" => "invalid_incarnation",
         "sequence" => "invalid_sequence",
         "reclaim" => "invalid_reclaim",
+        "since" => "invalid_since",
         "lease" => "invalid_lease",
         "leases" => "invalid_leases",
         "number" => "invalid_number",
@@ -209,6 +210,8 @@ impl From<RegisterError> for Problem {
             }
             RegisterError::Ended => Self::new(StatusCode::GONE, "ended", message.clone()),
             RegisterError::Generation { limit, .. } => Self::invalid("invalid_reclaim", "reclaim", message.clone())
+                .with_limit(usize::try_from(limit).unwrap_or(usize::MAX)),
+            RegisterError::Since { limit, .. } => Self::invalid("invalid_since", "since", message.clone())
                 .with_limit(usize::try_from(limit).unwrap_or(usize::MAX)),
             RegisterError::Instance(error) => error.into(),
             RegisterError::Limit(reached) => reached.into(),

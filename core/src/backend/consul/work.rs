@@ -21,7 +21,6 @@ use crate::fault::Fault;
 use crate::http::target::Target;
 use crate::http::{Head, Method, RequestId};
 use crate::instance::Status;
-use crate::name::Key;
 use crate::protocol::Problem;
 use crate::time::Instant;
 
@@ -56,8 +55,6 @@ pub(crate) enum Step {
 #[derive(Debug, Default)]
 pub(super) struct Placed {
     of: BTreeMap<RegistrationId, Place>,
-    /// The latest request that takes an id out, by which agent, and for which registration.
-    removing: BTreeMap<Key, (RegistrationId, RequestId, usize)>,
     /// When those that are over are swept out next.
     sweep: usize,
 }
@@ -131,20 +128,12 @@ impl Consul {
         self.holdings.on_refused(id, verdict, &self.config, &mut self.rng, now);
     }
 
-    /// Whether this agent is just being asked to take out the registration before this one: agents go by the id alone, and
+    /// Whether this agent is just being asked to take out a registration before this one: agents go by the id alone, and
     /// what overtakes that request would be taken out.
-    fn is_taken_out(&mut self, id: RegistrationId, way: Way) -> bool {
-        let Some(key) = self.holdings.key(id) else {
-            return false;
-        };
-        let Some(&(before, call, origin)) = self.wire.placed.removing.get(key) else {
-            return false;
-        };
-        let waits = self.holdings.is_leaving_by(before, call) && !self.config.faults.has(Fault::ConsulSuccessorRemoved);
-        if !waits {
-            self.wire.placed.removing.remove(key);
-        }
-        waits && origin == way.origin
+    fn is_taken_out(&self, id: RegistrationId, way: Way) -> bool {
+        let at_agent = |call| self.calls.of(call).is_some_and(|call| call.way.origin == way.origin);
+        let waits = self.holdings.key(id).is_some_and(|key| self.holdings.removals(key).any(at_agent));
+        waits && !self.config.faults.has(Fault::ConsulSuccessorRemoved)
     }
 
     /// Takes a registration out, and not the one that the program has made since under the same id.
@@ -165,7 +154,8 @@ impl Consul {
             return self.send_step(Work::Deregister(id), Step::Remove, way, now);
         };
         if self.holdings.lease(successor).is_none_or(|lease| lease.origin != way.origin) {
-            return self.holdings.put_off(id, now.saturating_add(MOMENT), now);
+            let problem = "what was registered since under its id is not there yet";
+            return self.holdings.on_not_deregistered(id, None, problem, &mut self.rng, now);
         }
         // It has been replaced; what was sent before that and arrives yet is replaced, too.
         let late = self.wire.placed.of.remove(&id).is_some_and(|place| !place.unanswered.is_empty());
@@ -213,11 +203,6 @@ impl Consul {
             }
             place.unanswered.push(call);
             (place.origin, place.recalled) = (way.origin, false);
-        }
-        if step == Step::Remove
-            && let Some(key) = self.holdings.key(id)
-        {
-            self.wire.placed.removing.insert(key.clone(), (id, call, way.origin));
         }
         self.holdings.started(&work, call, now);
     }
@@ -425,7 +410,6 @@ impl super::Wire {
     fn sweep_placed(&mut self, lives: impl Fn(RegistrationId) -> bool) {
         if self.placed.of.len() >= self.placed.sweep {
             self.placed.of.retain(|id, _| lives(*id));
-            self.placed.removing.retain(|_, (id, ..)| lives(*id));
             self.placed.sweep = self.placed.of.len() * 2 + 1_024;
         }
     }

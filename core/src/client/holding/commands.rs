@@ -144,6 +144,7 @@ impl<L> Holdings<L> {
                 self.given_up.pop_first();
             }
             holding.phase = Phase::Leaving { call: None, at: now, until: now.saturating_add(patience) };
+            self.leaving.entry(holding.key.clone()).or_default().push(id);
             holding.backoff = Backoff::default();
             self.become_state(id, RegistrationState::Deregistering);
             self.schedule(id, now);

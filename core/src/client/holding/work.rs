@@ -58,11 +58,9 @@ impl<L> Holdings<L> {
         holding.operation.0
     }
 
-    /// What is ready to be registered or deregistered is to be asked for again at this time.
+    /// What is to be registered is to be asked for again at this time.
     pub(crate) fn put_off(&mut self, id: RegistrationId, until: Instant, now: Instant) {
-        if let Some(Phase::Out { at } | Phase::Leaving { at, .. }) =
-            self.entries.get_mut(&id).map(|holding| &mut holding.phase)
-        {
+        if let Some(Phase::Out { at }) = self.entries.get_mut(&id).map(|holding| &mut holding.phase) {
             *at = until;
         }
         self.schedule(id, now);
