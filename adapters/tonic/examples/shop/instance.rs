@@ -51,7 +51,10 @@ impl Instance {
         let mut running = tokio::spawn(app.run());
         tokio::select! {
             Ok(()) = opened => {}
-            ended = &mut running => return Err(format!("{id} has not started: {:?}", ended?).into()),
+            ended = &mut running => {
+                let why = ended?.map_or_else(|error| error.to_string(), |stopped| format!("{stopped:?}"));
+                return Err(format!("{id} has not started: {why}").into());
+            }
         }
         Ok(Self { id: id.to_owned(), handle, running: Some(running), registry: Some(registry) })
     }
