@@ -15,6 +15,7 @@
 //! - [`Lifecycle`](app::Lifecycle): an application that serves, is registered while it does, and leaves nothing behind.
 //! - [`dial::Dial`]: connections to the instances that are listed, of which those that are ready are called.
 //! - [`InstanceSet`]: one service's instances as a value, with the differences between two of them.
+//! - [`Query`]: which instances somebody looks for, as text. It is no machine but a plain function.
 //!
 //! # Driving a registry
 //!
@@ -115,6 +116,7 @@ pub mod log;
 pub mod name;
 mod packed;
 pub mod protocol;
+pub mod query;
 pub mod registry;
 mod rng;
 pub mod set;
@@ -131,6 +133,7 @@ pub use lease::{Lease, LeaseError};
 pub use log::{Listed, LogEntry};
 pub use name::{InstanceId, Key, NameError, Namespace, ServiceKey, ServiceName};
 pub use packed::Instance;
+pub use query::{Query, QueryError};
 pub use registry::{Incarnation, Operation, Outcome, Register, Registered, Registry};
 pub use rng::{Rng, Seed};
 pub use set::{Change, Cursor, Delta, Epoch, InstanceSet, Mutation, Revision, Snapshot};

@@ -1,5 +1,7 @@
 //! An instance as the registry holds it: one shared block of memory.
 
+mod texts;
+
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;

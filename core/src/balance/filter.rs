@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use smol_str::SmolStr;
 
 use crate::instance::{ServiceInstance, ZONE};
+use crate::query::Query;
 
 /// A condition on instances. Filters compose, and are values: equal ones have one view.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,6 +21,8 @@ pub enum Filter {
     Version(SmolStr),
     /// Instances whose metadata has this value under this key.
     Metadata(String, String),
+    /// Instances that match this query.
+    Query(Query),
     /// What passes all of these, one after the other.
     All(Vec<Self>),
     /// What passes one of these.
@@ -99,6 +102,7 @@ impl Filter {
             Self::Any => {}
             Self::Version(version) => keep(passing, &|instance| instance.version == *version),
             Self::Metadata(key, value) => keep(passing, &|instance| instance.metadata.get(key) == Some(value)),
+            Self::Query(query) => keep(passing, &|instance| query.matches_unpacked(instance)),
             Self::All(all) => all.iter().for_each(|filter| filter.narrow(instances, passing)),
             Self::OneOf(some) => {
                 let mut union = vec![false; passing.len()];
@@ -124,5 +128,11 @@ impl Filter {
                 *passing = first.unwrap_or_else(|| vec![false; passing.len()]);
             }
         }
+    }
+}
+
+impl From<Query> for Filter {
+    fn from(query: Query) -> Self {
+        Self::Query(query)
     }
 }
