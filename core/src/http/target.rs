@@ -115,7 +115,8 @@ const fn is_plain(byte: u8) -> bool {
 
 /// Undoes percent-encoding. A plus sign is a plus sign. `None`: a percent sign is not followed by two hexadecimal
 /// digits, or what comes out is not UTF-8.
-pub(crate) fn decode(text: &str) -> Option<String> {
+#[must_use]
+pub fn decode(text: &str) -> Option<String> {
     let mut bytes = alloc::vec::Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&byte, tail)) = rest.split_first() {
