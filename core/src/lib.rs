@@ -121,6 +121,7 @@ pub mod registry;
 mod rng;
 pub mod set;
 mod time;
+pub mod trends;
 
 pub use balance::{BalanceConfig, Balancer, CallOutcome, Filter, Pick, PickError, PickRequest, Picker, Policy};
 pub use catalog::{Catalog, Delivered, Delivery, Notice, Selector, WatchError, WatchId, WatchStart};

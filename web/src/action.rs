@@ -106,7 +106,8 @@ impl Form {
             [(service, id)] => fleet.get(service, id),
             _ => None,
         };
-        let weight = one.and_then(|row| row.instance().weight()).map_or_else(SmolStr::default, |weight| number(weight.into()));
+        let weight =
+            one.and_then(|row| row.instance().weight()).map_or_else(SmolStr::default, |weight| number(weight.into()));
         let (metadata, block_for) = (SmolStr::default(), SmolStr::default());
         Self { kind, places, reason: SmolStr::default(), weight, metadata, block_for, tried: false }
     }
@@ -178,7 +179,9 @@ impl Form {
                         }
                     }
                 }
-                Kind::Evict => changes.push((words.status.into(), row.status().as_str().into(), words.did_evicted.into())),
+                Kind::Evict => {
+                    changes.push((words.status.into(), row.status().as_str().into(), words.did_evicted.into()))
+                }
                 Kind::Drain => {}
             }
             let stops = match self.kind {
@@ -199,9 +202,8 @@ impl Form {
             let takes = |instance: &ServiceInstance, status| status == Status::Up && instance.weight() != Some(0);
             let service = fleet.service(name);
             let mut rows = service.into_iter().flat_map(|service| service.instances());
-            let stays = rows.any(|(id, row)| {
-                takes(row.instance(), row.status()) && !stop.contains(&(name.clone(), id.clone()))
-            });
+            let stays = rows
+                .any(|(id, row)| takes(row.instance(), row.status()) && !stop.contains(&(name.clone(), id.clone())));
             if !stays {
                 run.dead.push(name.clone());
             }
@@ -228,8 +230,9 @@ impl Form {
             }
             Kind::Metadata => {
                 let pairs = self.pairs().unwrap_or_default().into_iter();
-                let pairs: Map<String, Value> =
-                    pairs.map(|(key, value)| (key.into(), value.map_or(Value::Null, |value| value.as_str().into()))).collect();
+                let pairs: Map<String, Value> = pairs
+                    .map(|(key, value)| (key.into(), value.map_or(Value::Null, |value| value.as_str().into())))
+                    .collect();
                 ("PATCH", "overlay", json!({"metadata": pairs, "reason": reason}))
             }
             Kind::Evict => {
@@ -379,7 +382,10 @@ mod tests {
     fn a_dry_run_says_who_changes_who_does_not_and_whom_it_leaves_without_calls() {
         let (form, fleet) = form(Kind::Drain, &["a", "b", "c"]);
         let run = form.dry_run(&fleet, None, WORDS());
-        assert_eq!((form.touches(&run), run.same.as_slice(), run.dead.as_slice()), (2, &[place("b")][..], &["web".into()][..]));
+        assert_eq!(
+            (form.touches(&run), run.same.as_slice(), run.dead.as_slice()),
+            (2, &[place("b")][..], &["web".into()][..])
+        );
         let (form, fleet) = self::form(Kind::Drain, &["a"]);
         assert!(form.dry_run(&fleet, None, WORDS()).dead.is_empty());
     }
@@ -410,14 +416,13 @@ mod tests {
         let (mut form, fleet) = form(Kind::Metadata, &["a"]);
         form.metadata = "owner=me\nnew=1".into();
         let run = form.dry_run(&fleet, Some(&overlays), WORDS());
-        let changes: Vec<String> = run.changes.iter().map(|(_, key, before, after)| format!("{key} {before} {after}")).collect();
+        let changes: Vec<String> =
+            run.changes.iter().map(|(_, key, before, after)| format!("{key} {before} {after}")).collect();
         assert_eq!(changes, ["new – 1", "owner pay me"]);
         let jobs = form.undo(&place("a"), Some(&overlays), "undo");
         let told: Vec<String> = jobs.iter().map(|job| format!("{} {}", job.method, job.body)).collect();
-        let expected = [
-            r#"DELETE {"keys":["new"],"reason":"undo"}"#,
-            r#"PATCH {"metadata":{"owner":"ops"},"reason":"undo"}"#,
-        ];
+        let expected =
+            [r#"DELETE {"keys":["new"],"reason":"undo"}"#, r#"PATCH {"metadata":{"owner":"ops"},"reason":"undo"}"#];
         assert_eq!(told, expected);
         assert_eq!(self::form(Kind::Evict, &["a"]).0.undo(&place("a"), None, ""), []);
     }

@@ -203,7 +203,10 @@ mod tests {
             (Ailment::Unwatched, "lone", ""),
         ];
         assert_eq!(ailments(&found), expected);
-        assert_eq!(found[1].says(Language::English.words()).0, "All 2 instances of idle that are up have weight 0: nobody is called");
+        assert_eq!(
+            found[1].says(Language::English.words()).0,
+            "All 2 instances of idle that are up have weight 0: nobody is called"
+        );
     }
 
     #[test]
@@ -239,17 +242,28 @@ mod tests {
         let mut happens = |id: &str, kind: &str| {
             number += 1;
             let (service, namespace) = ("web".into(), "default".into());
-            let event = Event { number, time: number, kind: kind.into(), service, id: id.into(), namespace, ..Event::default() };
+            let event = Event {
+                number,
+                time: number,
+                kind: kind.into(),
+                service,
+                id: id.into(),
+                namespace,
+                ..Event::default()
+            };
             log.push(event);
         };
         for _ in 0..2 {
-            for (id, kind) in [("short", "expired"), ("short", "registered"), ("flap", "deregistered"), ("flap", "registered")] {
+            for (id, kind) in
+                [("short", "expired"), ("short", "registered"), ("flap", "deregistered"), ("flap", "registered")]
+            {
                 happens(id, kind);
             }
         }
         (0..3).for_each(|_| happens("late", "renewed_late"));
         let found = examine(&fleet, &log, "default", None);
-        let expected = [(Ailment::Short, "web", "short"), (Ailment::Flapping, "web", "flap"), (Ailment::Late, "web", "late")];
+        let expected =
+            [(Ailment::Short, "web", "short"), (Ailment::Flapping, "web", "flap"), (Ailment::Late, "web", "late")];
         assert_eq!(ailments(&found), expected);
     }
 }

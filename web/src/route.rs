@@ -138,7 +138,8 @@ mod tests {
     #[test]
     fn a_route_is_what_its_address_says() {
         let odd: SmolStr = "a/b c?&=#%+é".into();
-        for page in Page::MAIN.into_iter().chain([Page::Service(odd.clone()), Page::Instance(odd.clone(), odd.clone())]) {
+        for page in Page::MAIN.into_iter().chain([Page::Service(odd.clone()), Page::Instance(odd.clone(), odd.clone())])
+        {
             let route = Route::from(page).with("q", odd.clone()).with("ns", "prod");
             assert_eq!(Route::parse(&route.hash()), route, "{}", route.hash());
             assert_eq!(route.namespace(), "prod");

@@ -204,9 +204,7 @@ fn search(model: &Model, words: &Words) -> Element {
 /// A heading with what is beside it.
 fn heading(title: impl Into<SmolStr>, beside: impl Into<SmolStr>) -> Element {
     let beside = beside.into();
-    c("div", "heading")
-        .child(t("h1", title))
-        .maybe((!beside.is_empty()).then(|| t("span", beside).class("muted")))
+    c("div", "heading").child(t("h1", title)).maybe((!beside.is_empty()).then(|| t("span", beside).class("muted")))
 }
 
 /// A part of a screen.

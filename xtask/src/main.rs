@@ -35,6 +35,7 @@ Commands:
   run [--listen ADDRESS] [-- ARGS]   start a registry and a demo fleet; ARGS go to `periplus serve`
   test [--only STEP]… [--from STEP]  run every check that continuous integration runs; --list names the steps
   wasm-test [-- ARGS]                run the core's tests in wasm, under Node; ARGS go to `cargo test`
+  web [--dev]                        build the dashboard, which the next build of the server then has
   wasm [--dev] [--features LIST]     bundle the browser's client: an ES module, its wasm and its types
   browser-test [--only PART]         run what runs in browsers in a headless Chromium: runtime, story, stores,
                                      conformance
@@ -68,6 +69,7 @@ fn dispatch(arguments: &[String]) -> Result {
         "run" => run::run(rest),
         "test" => test::run(rest),
         "wasm-test" => wasm_test::run(rest),
+        "web" => wasm::web(rest),
         "wasm" => wasm::run(rest),
         "browser-test" => browser_test::run(rest),
         "bench" => bench::run(rest),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::failure::{Failure, Result};
 use crate::service::Service;
-use crate::shell;
+use crate::{shell, wasm};
 
 const DEFAULT_ADDRESS: &str = "127.0.0.1:7171";
 
@@ -34,6 +34,7 @@ enum Notice {
 pub(crate) fn run(arguments: &[String]) -> Result {
     let options = Options::parse(arguments)?;
     options.check_address()?;
+    wasm::dashboard("wasm")?;
     shell::run(shell::cargo("build --package periplus-server --bin periplus"))?;
 
     let (notices, inbox) = mpsc::channel();
@@ -157,7 +158,9 @@ fn introduction(address: &str) -> Result<String> {
     let registry = if address == DEFAULT_ADDRESS { String::new() } else { format!(" --registry periplus://{address}") };
     Ok(format!(
         "
-A registry is running with a demo fleet in it. Open http://{address}/v1/services, or try in another terminal:
+A registry is running with a demo fleet in it. Its dashboard is at http://{address}/
+
+Or try in another terminal:
 
   curl http://{address}/v1/services
   curl -N 'http://{address}/v1/watch?prefix='

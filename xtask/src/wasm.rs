@@ -1,6 +1,6 @@
-//! `cargo xtask wasm`: the browser's client, as a web page loads it.
+//! `cargo xtask wasm` and `cargo xtask web`: what web pages load.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::failure::{Failure, Result};
@@ -9,9 +9,12 @@ use crate::{setup, shell};
 /// What browsers run.
 pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
 
-/// Builds the bundle, and prints where it lies and how large it is.
+/// The profile in which it is small.
+const SMALL: &str = "wasm";
+
+/// Builds the client for JavaScript, and prints where it lies and how large it is.
 pub(crate) fn run(arguments: &[String]) -> Result {
-    let (mut profile, mut features) = ("wasm", "");
+    let (mut profile, mut features) = (SMALL, "");
     let mut arguments = arguments.iter();
     while let Some(flag) = arguments.next() {
         match (flag.as_str(), arguments.as_slice()) {
@@ -26,20 +29,46 @@ pub(crate) fn run(arguments: &[String]) -> Result {
     bundle(profile, features).map(|_| ())
 }
 
-/// Builds the client with its bindings, and what features it has beside these, in a profile of cargo's, and makes an ES module of it: `periplus.js`, the wasm
-/// that it loads, and `periplus.d.ts`. Returns the folder that they lie in.
+/// Builds the client with its bindings, and what features it has beside these, in a profile of cargo's, and makes an ES
+/// module of it: `periplus.js`, the wasm that it loads, and `periplus.d.ts`. Returns the folder that they lie in.
 pub(crate) fn bundle(profile: &str, features: &str) -> Result<PathBuf> {
+    let folder = shell::target_folder()?.join("web").join(built(profile));
+    let features = format!("bindings,{features}");
+    module("periplus-wasm", &["--no-default-features", "--features", &features], profile, &folder, &[])?;
+    Ok(folder)
+}
+
+/// Builds the dashboard into the folder from which the server takes it.
+pub(crate) fn web(arguments: &[String]) -> Result {
+    let profile = match arguments {
+        [] => SMALL,
+        [flag] if flag == "--dev" => "dev",
+        _ => return Err(Failure::usage("usage: cargo xtask web [--dev]")),
+    };
+    dashboard(profile)
+}
+
+/// Builds the dashboard in a profile of cargo's.
+pub(crate) fn dashboard(profile: &str) -> Result {
+    let page = shell::root().join("web").join("page");
+    module("periplus-web", &[], profile, &shell::root().join("web").join("dist"), &[&page])
+}
+
+/// Builds a package as an ES module for browsers, beside what lies in other folders.
+fn module(package: &str, options: &[&str], profile: &str, folder: &Path, beside: &[&Path]) -> Result {
     setup::ensure_rust_target(TARGET)?;
-    let mut build = shell::cargo("build --package periplus-wasm --no-default-features --features bindings --lib");
-    build.args(["--features", features, "--target", TARGET, "--profile", profile]);
+    let mut build = shell::cargo("build --lib");
+    build.args(["--package", package]).args(options).args(["--target", TARGET, "--profile", profile]);
     shell::run(build)?;
     shell::run(shell::cargo("build --package xtask --features wasm --bin wasm-bundler"))?;
-
-    let target = shell::target_folder()?;
-    let built = if profile == "dev" { "debug" } else { profile };
-    let folder = target.join("web").join(built);
+    let library = format!("{}.wasm", package.replace('-', "_"));
     let mut bundler = Command::new(shell::built_binary("wasm-bundler")?);
-    bundler.arg(target.join(TARGET).join(built).join("periplus_wasm.wasm")).arg(&folder).arg("periplus");
-    shell::run(bundler)?;
-    Ok(folder)
+    bundler.arg(shell::target_folder()?.join(TARGET).join(built(profile)).join(library)).arg(folder).arg("periplus");
+    bundler.args(beside);
+    shell::run(bundler)
+}
+
+/// The folder that cargo builds a profile in.
+fn built(profile: &str) -> &str {
+    if profile == "dev" { "debug" } else { profile }
 }

@@ -9,6 +9,7 @@ mod body;
 mod call;
 mod clock;
 mod connection;
+mod dashboard;
 mod encode;
 mod events;
 mod history;

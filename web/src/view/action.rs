@@ -92,18 +92,20 @@ pub(super) fn form(model: &Model) -> Option<Element> {
         1 => words.run_one.into(),
         many => fill(words.run_many, &[&grouped(many as u64)]),
     };
-    let buttons = c("div", "buttons")
-        .child(button(words.cancel, Msg::Cancel))
-        .child(
-            h("button").attr("type", "submit").class("main").flag("data-danger", form.kind == Kind::Evict).child(t("span", go)),
-        );
+    let buttons = c("div", "buttons").child(button(words.cancel, Msg::Cancel)).child(
+        h("button")
+            .attr("type", "submit")
+            .class("main")
+            .flag("data-danger", form.kind == Kind::Evict)
+            .child(t("span", go)),
+    );
     let body = h("form")
         .attr("id", "form")
         .attr("novalidate", "")
         .on(On::Submit, Handler::Tell(Msg::Do))
         .child(t("p", says))
         .maybe(own)
-        .child(input(words.reason, "reason", &form.reason, words.reason_hint).flag("data-first", true))
+        .child(input(words.reason, "reason", &form.reason, words.reason_hint))
         .child(dry(words, form, touched, &run))
         .maybe(problem)
         .child(buttons);
@@ -119,9 +121,11 @@ fn dry(words: &Words, form: &Form, touched: usize, run: &crate::action::DryRun) 
         let line = if many { line.child(t("code", id.clone())) } else { line };
         line.child(difference(what, before, after))
     });
-    let same = run.same.iter().take(LISTED).map(|(_, id)| {
-        h("li").class("muted").child(t("code", id.clone())).child(t("span", words.would_nothing))
-    });
+    let same = run
+        .same
+        .iter()
+        .take(LISTED)
+        .map(|(_, id)| h("li").class("muted").child(t("code", id.clone())).child(t("span", words.would_nothing)));
     let dead = run.dead.iter().map(|name| {
         t("p", fill(words.none_left, &[name])).class("says").attr("data-state", "alarm").attr("role", "alert")
     });

@@ -19,12 +19,17 @@ pub(super) fn view(model: &Model) -> Element {
     let services = model.answers.value(&Call::Services);
     let found = examine(&model.fleet, &model.log, model.route.namespace(), services);
     if found.is_empty() {
-        return screen.child(c("div", "state").attr("data-state", "calm").child(c("i", "sign")).child(t("h2", words.healthy)));
+        return screen
+            .child(c("div", "state").attr("data-state", "calm").child(c("i", "sign")).child(t("h2", words.healthy)));
     }
     let serious = found.iter().filter(|finding| finding.serious).count();
     let counts = [(words.serious, "down", serious), (words.worth_a_look, "draining", found.len() - serious)];
     let counts = counts.map(|(name, state, count)| {
-        c("span", "status").attr("data-status", state).child(c("i", "shape")).child(t("b", grouped(count as u64))).child(t("span", name))
+        c("span", "status")
+            .attr("data-status", state)
+            .child(c("i", "shape"))
+            .child(t("b", grouped(count as u64)))
+            .child(t("span", name))
     });
     screen
         .child(c("p", "tally").all(counts))

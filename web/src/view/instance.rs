@@ -28,7 +28,12 @@ pub(super) fn view(model: &Model, service: &SmolStr, id: &SmolStr) -> Element {
     let Some(row) = row else {
         return match model.face() {
             Face::Full | Face::Empty | Face::Filtered => screen
-                .child(c("div", "state").attr("data-state", "gone").child(t("h2", words.gone)).child(t("p", words.gone_says)))
+                .child(
+                    c("div", "state")
+                        .attr("data-state", "gone")
+                        .child(t("h2", words.gone))
+                        .child(t("p", words.gone_says)),
+                )
                 .child(past),
             _ => screen.maybe(states::instead(model)),
         };

@@ -42,25 +42,25 @@ fn numbers(model: &Model, words: &Words) -> Element {
             .attr("data-status", status.as_str())
             .flag("data-none", count == 0)
             .child(t("b", grouped(count as u64)))
-            .child(c("span", "status").attr("data-status", status.as_str()).child(c("i", "shape")).child(t(
-                "span",
-                status_word(words, status),
-            )))
+            .child(
+                c("span", "status")
+                    .attr("data-status", status.as_str())
+                    .child(c("i", "shape"))
+                    .child(t("span", status_word(words, status))),
+            )
     });
     c("div", "numbers").all(numbers)
 }
 
 /// The services by how bad it is with them.
 fn fire(model: &Model, words: &Words) -> Element {
-    let mut services: Vec<_> = model.fleet.services().map(|(name, service)| (service.health(), name, service)).collect();
+    let mut services: Vec<_> =
+        model.fleet.services().map(|(name, service)| (service.health(), name, service)).collect();
     let unwell = services.iter().filter(|(health, ..)| *health <= Health::Hurt).count();
     let all = services.len().to_smolstr();
     services.sort_by_key(|(health, name, _)| (*health, *name));
-    let says = if unwell == 0 {
-        fill(words.calm, &[&all])
-    } else {
-        fill(words.not_calm, &[&unwell.to_smolstr(), &all])
-    };
+    let says =
+        if unwell == 0 { fill(words.calm, &[&all]) } else { fill(words.not_calm, &[&unwell.to_smolstr(), &all]) };
     let rows = services.iter().take(NAMED).map(|(state, name, service)| {
         h("li")
             .key((*name).clone())
@@ -124,19 +124,16 @@ fn registry(model: &Model, words: &Words, status: &Value) -> Element {
         says.push(("alarm", fill(words.refuses, &[&refused])));
     }
     let says = says.into_iter().map(|(state, says)| t("p", says).class("says").attr("data-state", state));
-    card(words.registry)
-        .class("card registry")
-        .all(says)
-        .child(
-            c("dl", "facts")
-                .child(fact(words.epoch, status.text("epoch")))
-                .child(fact(words.revision, grouped(model.link.revision.max(count(status, "revision")))))
-                .child(fact(words.leases, number("leases")))
-                .child(fact(words.watches, number("watches")))
-                .child(fact(words.connections, grouped(count(status, "connections"))))
-                .child(fact(words.memory, memory_of))
-                .child(fact(words.history_kept, first))
-                .child(fact(words.uptime, uptime))
-                .child(fact(words.version, status.text("version"))),
-        )
+    card(words.registry).class("card registry").all(says).child(
+        c("dl", "facts")
+            .child(fact(words.epoch, status.text("epoch")))
+            .child(fact(words.revision, grouped(model.link.revision.max(count(status, "revision")))))
+            .child(fact(words.leases, number("leases")))
+            .child(fact(words.watches, number("watches")))
+            .child(fact(words.connections, grouped(count(status, "connections"))))
+            .child(fact(words.memory, memory_of))
+            .child(fact(words.history_kept, first))
+            .child(fact(words.uptime, uptime))
+            .child(fact(words.version, status.text("version"))),
+    )
 }

@@ -99,16 +99,17 @@ pub(super) fn link(route: Route) -> Element {
 
 /// A window over the page, which the browser keeps the keyboard in.
 pub(super) fn dialog(title: impl Into<SmolStr>, close: Msg) -> Element {
-    h("dialog").attr("aria-labelledby", "dialog-title").on(On::Close, Handler::Tell(close)).child(
-        t("h2", title).attr("id", "dialog-title"),
-    )
+    h("dialog")
+        .attr("aria-labelledby", "dialog-title")
+        .on(On::Close, Handler::Tell(close))
+        .child(t("h2", title).attr("id", "dialog-title"))
 }
 
 /// A choice that is an argument of the screen.
 pub(super) fn select(label: &'static str, name: &'static str, options: &[(&str, &str)], chosen: &str) -> Element {
-    let options = options.iter().map(|(value, text)| {
-        t("option", *text).attr("value", *value).flag("selected", *value == chosen).key(*value)
-    });
+    let options = options
+        .iter()
+        .map(|(value, text)| t("option", *text).attr("value", *value).flag("selected", *value == chosen).key(*value));
     let select = h("select").attr("value", chosen).on(On::Change, Handler::Named(name.into(), Msg::Arg)).all(options);
     h("label").class("field").child(t("span", label)).child(select)
 }
@@ -136,10 +137,10 @@ pub(super) const fn status_word(words: &Words, status: Status) -> &'static str {
 
 /// A status: a shape and a word, and a colour besides.
 pub(super) fn status(words: &Words, status: Status) -> Element {
-    c("span", "status").attr("data-status", status.as_str()).child(c("i", "shape")).child(t(
-        "span",
-        status_word(words, status),
-    ))
+    c("span", "status")
+        .attr("data-status", status.as_str())
+        .child(c("i", "shape"))
+        .child(t("span", status_word(words, status)))
 }
 
 /// How it is with a service: a shape and a word, and a colour besides.
@@ -210,7 +211,14 @@ mod tests {
     #[test]
     fn a_length_of_time_has_its_two_largest_units() {
         let words = Language::English.words();
-        let spans = [(0, "0s"), (59_999, "59s"), (60_000, "1m"), (3_725_000, "1h 2m"), (90_000_000, "1d 1h"), (86_405_000, "1d")];
+        let spans = [
+            (0, "0s"),
+            (59_999, "59s"),
+            (60_000, "1m"),
+            (3_725_000, "1h 2m"),
+            (90_000_000, "1d 1h"),
+            (86_405_000, "1d"),
+        ];
         for (millis, text) in spans {
             assert_eq!(span(words, millis), text);
         }

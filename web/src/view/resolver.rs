@@ -47,21 +47,40 @@ pub(super) fn view(model: &Model) -> Element {
             .key(id.clone())
             .child(link(to_instance(model, chosen, &id)).text(id))
             .child(
-                h("svg").class("bar").attr("viewBox", "0 0 1000 10").attr("preserveAspectRatio", "none").attr("aria-hidden", "true").child(
-                    h("rect").attr("data-status", "up").attr("height", "10").attr("width", (share / 1000).to_smolstr()),
-                ),
+                h("svg")
+                    .class("bar")
+                    .attr("viewBox", "0 0 1000 10")
+                    .attr("preserveAspectRatio", "none")
+                    .attr("aria-hidden", "true")
+                    .child(
+                        h("rect")
+                            .attr("data-status", "up")
+                            .attr("height", "10")
+                            .attr("width", (share / 1000).to_smolstr()),
+                    ),
             )
             .child(t("span", share_of(*share)).class("count").attr("title", words.share_of_calls))
     });
     let out = resolved.left_out.iter().take(LISTED).map(|(instance, why)| {
         let id = SmolStr::from(instance.id());
-        h("li").key(id.clone()).child(link(to_instance(model, chosen, &id)).text(id)).child(t("span", because(words, *why)).class("muted"))
+        h("li")
+            .key(id.clone())
+            .child(link(to_instance(model, chosen, &id)).text(id))
+            .child(t("span", because(words, *why)).class("muted"))
     });
     let left = fill("{0}: {1}", &[words.left_out, &grouped(resolved.left_out.len() as u64)]);
     screen.child(
         c("div", "cards")
-            .child(card(words.share_of_calls).child(t("p", gets).class("verdict").flag("data-calm", !resolved.gets.is_empty())).child(c("ol", "worst").attr("id", "gets").all(got)))
-            .child(card(words.left_out).child(t("p", left).class("muted")).child(c("ol", "worst").attr("id", "left-out").all(out))),
+            .child(
+                card(words.share_of_calls)
+                    .child(t("p", gets).class("verdict").flag("data-calm", !resolved.gets.is_empty()))
+                    .child(c("ol", "worst").attr("id", "gets").all(got)),
+            )
+            .child(
+                card(words.left_out)
+                    .child(t("p", left).class("muted"))
+                    .child(c("ol", "worst").attr("id", "left-out").all(out)),
+            ),
     )
 }
 

@@ -22,7 +22,9 @@ pub(super) fn view(model: &Model, name: &SmolStr) -> Element {
     let screen = c("div", "screen").child(
         heading(name.clone(), "")
             .maybe(model.fleet.service(name).map(|service| health(words, service.health())))
-            .child(link(model.route.to(Page::Resolver).with("service", name.clone())).class("button").text(words.resolver)),
+            .child(
+                link(model.route.to(Page::Resolver).with("service", name.clone())).class("button").text(words.resolver),
+            ),
     );
     let screen = screen.all(states::notices(model));
     let history = model.answers.value(&Call::Past(name.clone()));
@@ -34,7 +36,12 @@ pub(super) fn view(model: &Model, name: &SmolStr) -> Element {
             .child(past),
         None => match model.face() {
             Face::Full | Face::Empty | Face::Filtered => screen
-                .child(c("div", "state").attr("data-state", "gone").child(t("h2", words.gone)).child(t("p", words.gone_says)))
+                .child(
+                    c("div", "state")
+                        .attr("data-state", "gone")
+                        .child(t("h2", words.gone))
+                        .child(t("p", words.gone_says)),
+                )
                 .child(c("div", "cards").child(watchers(model, words, name)))
                 .child(past),
             _ => screen.maybe(states::instead(model)),
@@ -181,25 +188,28 @@ fn watchers(model: &Model, words: &Words, name: &SmolStr) -> Element {
         fill(words.told_some, &[&grouped(not_told), &grouped(told + not_told)])
     };
     let quiet = (silent > 0).then(|| t("p", fill(words.silent_some, &[&grouped(silent)])).class("muted"));
-    let rows = watches.iter().take(200).map(|watch| {
-        let caller = watch.part("caller");
-        let (word, state) = match watch.part("told").as_bool() {
-            Some(true) => (words.told, "up"),
-            Some(false) => (words.not_told, "draining"),
-            None => (words.silent, "silent"),
-        };
-        let behind = watch.number("behind").unwrap_or_default();
-        let behind = if behind > 0 { fill(words.behind, &[&grouped(behind)]) } else { SmolStr::default() };
-        let who = caller.text("who");
-        h("tr")
-            .key(watch.number("watch").unwrap_or_default().to_smolstr())
-            .child(t("td", if who.is_empty() { caller.text("from") } else { who }))
-            .child(t("td", caller.text("client")))
-            .child(t("td", caller.text("from")).class("mono"))
-            .child(h("td").child(c("span", "status").attr("data-status", state).child(c("i", "shape")).child(t("span", word))))
-            .child(t("td", watch.number("applied").map_or(words.absent.into(), grouped)).class("n"))
-            .child(t("td", behind).class("n"))
-    });
+    let rows =
+        watches.iter().take(200).map(|watch| {
+            let caller = watch.part("caller");
+            let (word, state) = match watch.part("told").as_bool() {
+                Some(true) => (words.told, "up"),
+                Some(false) => (words.not_told, "draining"),
+                None => (words.silent, "silent"),
+            };
+            let behind = watch.number("behind").unwrap_or_default();
+            let behind = if behind > 0 { fill(words.behind, &[&grouped(behind)]) } else { SmolStr::default() };
+            let who = caller.text("who");
+            h("tr")
+                .key(watch.number("watch").unwrap_or_default().to_smolstr())
+                .child(t("td", if who.is_empty() { caller.text("from") } else { who }))
+                .child(t("td", caller.text("client")))
+                .child(t("td", caller.text("from")).class("mono"))
+                .child(h("td").child(
+                    c("span", "status").attr("data-status", state).child(c("i", "shape")).child(t("span", word)),
+                ))
+                .child(t("td", watch.number("applied").map_or(words.absent.into(), grouped)).class("n"))
+                .child(t("td", behind).class("n"))
+        });
     let head = [words.name, words.client, words.address, words.state, words.applied, ""];
     let head = h("tr").all(head.map(|name| t("th", name).attr("scope", "col")));
     card.child(t("p", says).class("verdict").flag("data-calm", not_told == 0)).maybe(quiet).child(

@@ -102,13 +102,7 @@ pub(super) fn instances(model: &Model) -> Element {
 }
 
 /// A list with its search, or what is shown in its place.
-fn listed(
-    model: &Model,
-    title: &'static str,
-    found: usize,
-    all: usize,
-    list: impl FnOnce() -> Element,
-) -> Element {
+fn listed(model: &Model, title: &'static str, found: usize, all: usize, list: impl FnOnce() -> Element) -> Element {
     let words = model.words();
     let screen = c("div", "screen fills").child(heading(title, of(words, found, all)));
     let screen = screen.child(search(model, words)).all(states::notices(model));

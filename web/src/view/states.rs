@@ -16,9 +16,7 @@ pub(super) fn instead(model: &Model) -> Option<Element> {
     };
     Some(match model.face() {
         Face::Full => return None,
-        Face::Loading => {
-            state("loading", words.loading).attr("aria-busy", "true").child(t("p", words.loading_says))
-        }
+        Face::Loading => state("loading", words.loading).attr("aria-busy", "true").child(t("p", words.loading_says)),
         Face::Disconnected => state("disconnected", words.disconnected)
             .child(t("p", words.disconnected_says))
             .child(t("p", fill(words.why, &[&model.link.reason])).class("muted"))
@@ -51,7 +49,10 @@ pub(super) fn notices(model: &Model) -> Vec<Element> {
     let mut all = Vec::new();
     if let Some(at) = model.paused {
         let age = span(words, model.now.saturating_sub(at));
-        all.push(notice("paused", words.paused, fill(words.paused_for, &[&age])).child(button(words.resume_live, Msg::Pause)));
+        all.push(
+            notice("paused", words.paused, fill(words.paused_for, &[&age]))
+                .child(button(words.resume_live, Msg::Pause)),
+        );
     }
     match model.link.belief {
         Belief::Stale => {

@@ -36,28 +36,22 @@ pub(super) fn table(
     let shown = visible(rows, model.scroll);
     let spacer = |rows: usize| {
         let height = (rows * ROW as usize).to_smolstr();
-        h("tr").class("spacer").attr("aria-hidden", "true").child(
-            h("td").styled("height", crate::words::fill("{0}px", &[&height])),
-        )
+        h("tr")
+            .class("spacer")
+            .attr("aria-hidden", "true")
+            .child(h("td").styled("height", crate::words::fill("{0}px", &[&height])))
     };
-    let made = shown.clone().map(|at| {
-        row(at).attr("aria-rowindex", (at + 2).to_smolstr()).flag("data-present", at == model.cursor)
-    });
-    let body = h("tbody")
-        .child(spacer(shown.start).key("before"))
-        .all(made)
-        .child(spacer(rows - shown.end).key("after"));
-    c("div", "list")
-        .attr("id", "list")
-        .attr("tabindex", "0")
-        .attr("role", "region")
-        .attr("aria-label", label)
-        .child(
-            h("table")
-                .attr("aria-rowcount", (rows + 1).to_smolstr())
-                .child(h("thead").child(h("tr").all(head)))
-                .child(body),
-        )
+    let made = shown
+        .clone()
+        .map(|at| row(at).attr("aria-rowindex", (at + 2).to_smolstr()).flag("data-present", at == model.cursor));
+    let body =
+        h("tbody").child(spacer(shown.start).key("before")).all(made).child(spacer(rows - shown.end).key("after"));
+    c("div", "list").attr("id", "list").attr("tabindex", "0").attr("role", "region").attr("aria-label", label).child(
+        h("table")
+            .attr("aria-rowcount", (rows + 1).to_smolstr())
+            .child(h("thead").child(h("tr").all(head)))
+            .child(body),
+    )
 }
 
 /// The head of a column by which rows can be ordered.

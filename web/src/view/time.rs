@@ -24,7 +24,10 @@ pub(super) fn view(model: &Model) -> Element {
     };
     if let Some(problem) = &film.problem {
         return screen.child(
-            c("div", "state").attr("data-state", "disconnected").child(t("h2", words.disconnected)).child(t("p", problem.clone())),
+            c("div", "state")
+                .attr("data-state", "disconnected")
+                .child(t("h2", words.disconnected))
+                .child(t("p", problem.clone())),
         );
     }
     if !film.is_complete() && film.frames().is_empty() {
@@ -74,9 +77,7 @@ fn projector(model: &Model, words: &Words, film: &Film) -> Element {
     let forgotten = wanted.is_some_and(|wanted| wanted < first.max(film.base()));
     c("section", "card projector")
         .attr("aria-label", words.time)
-        .child(
-            c("p", "moment").child(t("b", at)).maybe(film.time().map(moment)),
-        )
+        .child(c("p", "moment").child(t("b", at)).maybe(film.time().map(moment)))
         .child(slider)
         .child(
             c("div", "buttons")

@@ -77,9 +77,10 @@ struct Line {
 pub(super) fn past(model: &Model, service: &str, id: Option<&str>, history: Option<&Value>) -> Element {
     let words = model.words();
     let wanted = |other: &str| id.is_none_or(|id| id == other);
-    let events = model.log.iter().filter(|event| {
-        event.namespace == model.route.namespace() && event.service == service && wanted(&event.id)
-    });
+    let events = model
+        .log
+        .iter()
+        .filter(|event| event.namespace == model.route.namespace() && event.service == service && wanted(&event.id));
     let mut lines: Vec<Line> = Vec::new();
     // The log knows what was different, the events know the reasons.
     let mut reasons: BTreeMap<(u64, &str), &Event> = BTreeMap::new();
@@ -166,7 +167,8 @@ pub(super) fn differences(
     }
     let keys = before.metadata.keys().chain(after.metadata.keys().filter(|key| !before.metadata.contains_key(*key)));
     for key in keys {
-        let of = |it: &ServiceInstance| it.metadata.get(key).map_or(words.absent.into(), |it| SmolStr::from(it.as_str()));
+        let of =
+            |it: &ServiceInstance| it.metadata.get(key).map_or(words.absent.into(), |it| SmolStr::from(it.as_str()));
         if before.metadata.get(key) != after.metadata.get(key) {
             found.push((key.as_str().into(), of(before), of(after)));
         }

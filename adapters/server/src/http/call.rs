@@ -19,7 +19,9 @@ use super::problem::Problem;
 use super::query::Query;
 use super::route::{self, Class, Found, Operation, Route};
 use super::security;
-use super::{Server, events, history, holder, intake, openapi, operator, reads, status, targets, upstream, watch};
+use super::{
+    Server, dashboard, events, history, holder, intake, openapi, operator, reads, status, targets, upstream, watch,
+};
 
 /// A batch of renewals is longer than any other body: so much a lease, and something around them.
 const RENEWALS_BYTES: usize = RENEWALS_LIMIT * 40 + 1024;
@@ -180,8 +182,10 @@ pub(super) fn dispatch(operation: Operation, call: &Call<'_>) -> Answer {
         Operation::Settle => operator::settle(call),
         Operation::Namespaces => reads::namespaces(call),
         Operation::Overlays => reads::overlays(call),
+        Operation::Leases => reads::leases(call),
         Operation::Watches => watch::watches(call),
         Operation::Status => status::status(call),
+        Operation::Trends => status::trends(call),
         Operation::History => history::history(call),
         Operation::Events => events::events(call),
         Operation::Targets => targets::targets(call),
@@ -189,5 +193,7 @@ pub(super) fn dispatch(operation: Operation, call: &Call<'_>) -> Answer {
         Operation::Ready => status::ready(call),
         Operation::Metrics => status::metrics(call),
         Operation::Document => openapi::document(call),
+        Operation::Page => dashboard::page(call),
+        Operation::Asset => dashboard::asset(call),
     }
 }

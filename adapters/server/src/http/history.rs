@@ -28,6 +28,7 @@ pub(super) fn history(call: &Call<'_>) -> Answer {
 fn changes(call: &Call<'_>, namespace: &Namespace, service: Option<&ServiceName>) -> Answer {
     let from = call.query.number("from")?;
     let to = call.query.number("to")?.map_or(u64::MAX, |to| to);
+    let newest = call.query.flag("newest")?;
     let limit = call.query.limit(ENTRIES, ENTRIES)?;
     let hub = &call.hub;
     let (result, date) = hub.read(|registry| {
@@ -37,8 +38,15 @@ fn changes(call: &Call<'_>, namespace: &Namespace, service: Option<&ServiceName>
         let wanted = |entry: &LogEntry<'_>| {
             entry.service.namespace == *namespace && service.is_none_or(|service| entry.service.service == *service)
         };
-        let entries = catalog.history(after)?.take_while(|entry| entry.revision.0 <= to).filter(wanted).take(limit + 1);
-        Ok((first, entries.map(Entry::from).collect::<Vec<_>>()))
+        let entries = catalog.history(after)?;
+        let entries: Vec<Entry> = if newest {
+            let entries = entries.rev().skip_while(|entry| entry.revision.0 > to).filter(wanted).take(limit);
+            entries.map(Entry::from).collect()
+        } else {
+            let entries = entries.take_while(|entry| entry.revision.0 <= to).filter(wanted).take(limit + 1);
+            entries.map(Entry::from).collect()
+        };
+        Ok((first, entries))
     });
     let (first, mut entries) =
         result.map_err(|error: periplus_core::catalog::Compacted| Problem::from(error).dated(date))?;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use atomic_waker::AtomicWaker;
 use periplus_core::catalog::WatchInfo;
+use periplus_core::trends::Trends;
 use periplus_core::{
     Caller, Delivery, Epoch, Instant, Lease, LeaseError, Registry, Revision, Selector, WallTime, WatchError, WatchId,
     WatchStart, config as registry,
@@ -51,6 +52,7 @@ struct State {
     /// Beside each watch, at its index: who polls it.
     bells: Vec<Arc<Bell>>,
     events: Ring,
+    trends: Trends,
     /// When the timer is going to ring.
     armed: Option<Instant>,
     /// When the wall clock was last read.
@@ -116,8 +118,8 @@ impl Hub {
         let registry = registry(config.registry(), random::bytes(), epoch.clone(), now, clock::wall());
         let shared = Shared::new(epoch.clone(), Arc::clone(&metrics));
         let retired = AtomicBool::new(false);
-        let state =
-            State { registry, bells: Vec::new(), events: Ring::new(config.events_kept), armed: None, anchored: now };
+        let events = Ring::new(config.events_kept);
+        let state = State { registry, bells: Vec::new(), events, trends: Trends::new(), armed: None, anchored: now };
         Self { state: Mutex::new(state), shared, mirrors, retired, clock, epoch, rearm: Notify::new(), metrics }
     }
 
@@ -240,6 +242,11 @@ impl Hub {
         reader(&mut self.lock().events)
     }
 
+    /// What happened in the last minutes, in numbers.
+    pub(super) fn trends<T>(&self, reader: impl FnOnce(&Trends) -> T) -> T {
+        reader(&self.lock().trends)
+    }
+
     /// Wakes everyone who waits for something, because the server stops.
     pub(super) fn wake_all(&self) {
         let mut state = self.lock();
@@ -327,6 +334,7 @@ impl State {
         let mut next = Some(first);
         while let Some(event) = next {
             metrics.on_event(&event.kind);
+            self.trends.note(&event);
             self.events.push(event);
             next = self.registry.poll_event();
         }

@@ -14,7 +14,9 @@ pub(super) fn document(_: &Call<'_>) -> Answer {
 
 fn openapi() -> Value {
     let mut paths = Map::new();
-    for route in &ROUTES {
+    // What a browser shows is no part of the protocol.
+    let routes = ROUTES.iter().filter(|route| !matches!(route.operation, Operation::Page | Operation::Asset));
+    for route in routes {
         let path = format!("/{}", route.path.join("/"));
         let methods = paths.entry(path).or_insert_with(|| json!({}));
         methods[route.method.as_str().to_ascii_lowercase()] = operation(route);
@@ -150,11 +152,20 @@ fn described(operation: Operation) -> Described {
         Operation::Overlays => {
             of("What lies over instances, and what may not register", &["ns", "limit"], None, Content::Json("Overlays"))
         }
+        Operation::Leases => of(
+            "How the leases of a service are, ordered by id",
+            &["ns", "limit", "after"],
+            None,
+            Content::Json("Leases"),
+        ),
         Operation::Watches => of("Who watches what, and how far they are", &["limit"], None, Content::Json("Watches")),
         Operation::Status => of("How the registry is: usage, limits, alarms", &[], None, Content::Json("Status")),
+        Operation::Trends => {
+            of("What happened in each minute of the last hour, the latest last", &[], None, Content::Json("Trends"))
+        }
         Operation::History => of(
             "What changed, or with `at` how things were",
-            &["ns", "service_filter", "from", "to", "limit", "at"],
+            &["ns", "service_filter", "from", "to", "limit", "newest", "at"],
             None,
             Content::Json("History"),
         ),
@@ -174,6 +185,7 @@ fn described(operation: Operation) -> Described {
         Operation::Ready => of("Whether requests are answered", &[], None, dated),
         Operation::Metrics => of("Metrics in Prometheus's format", &[], None, Content::Metrics),
         Operation::Document => of("This document", &[], None, Content::Any),
+        Operation::Page | Operation::Asset => of("The dashboard", &[], None, Content::Any),
     }
 }
 
@@ -194,6 +206,7 @@ fn parameters() -> Value {
             "description": "Where a stream broke off; browsers send it by themselves"},
         "from": query("from", number(), "From this revision on"),
         "to": query("to", number(), "Up to this revision"),
+        "newest": query("newest", json!({"type": "boolean"}), "The latest, the latest first, and not the oldest"),
         "at": query("at", number(), "The instances as they were at this revision"),
         "scheme": query("scheme", json!({"type": "string", "default": "http"}), "The scheme of the endpoints"),
     })
@@ -258,6 +271,12 @@ fn schemas() -> Value {
         "Services": dated(&["services"], json!({"next": text(), "services": list(object(&["name"], json!({"name": text(),
             "instances": number(), "starting": number(), "up": number(), "draining": number(), "down": number(),
             "revision": number(), "watchers": number()})))})),
+        "Leases": dated(&["leases"], json!({"next": text(), "leases": list(object(&["id", "ttl_ms", "left_ms"], json!({"id": text(),
+            "ttl_ms": number(), "left_ms": number(), "generation": number(), "modified": number(),
+            "overlaid": boolean()})))})),
+        "Trends": dated(&["minute", "registered"], json!({"minute": number(), "registered": list(number()), "flapped": list(number()),
+            "superseded": list(number()), "updated": list(number()), "renewed_late": list(number()),
+            "deregistered": list(number()), "expired": list(number()), "evicted": list(number()), "overlaid": list(number())})),
         "Namespaces": dated(&["namespaces"], json!({"namespaces": list(object(&["name"], json!({"name": text(), "services": number(), "instances": number()})))})),
         "Overlays": dated(&["overlays", "blocks"], json!({
             "overlays": list(object(&["service", "id"], json!({"service": text(), "id": text(), "overlay": overlay()}))),

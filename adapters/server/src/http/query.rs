@@ -118,6 +118,15 @@ impl<'a> Query<'a> {
         Ok(first)
     }
 
+    /// Whether something is wanted.
+    pub(super) fn flag(self, key: &'static str) -> Result<bool, Problem> {
+        match self.one(key)?.as_deref() {
+            None | Some("false") => Ok(false),
+            Some("true" | "") => Ok(true),
+            Some(_) => Err(Problem::invalid("invalid_query", key, format!("{key} is neither true nor false"))),
+        }
+    }
+
     /// A number.
     pub(super) fn number(self, key: &'static str) -> Result<Option<u64>, Problem> {
         let Some(text) = self.one(key)? else {

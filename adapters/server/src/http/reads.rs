@@ -14,6 +14,7 @@ use super::call::Call;
 use super::encode;
 use super::events;
 use super::problem::Problem;
+use super::status::count;
 
 /// The services of a page, unless fewer are asked for.
 const SERVICES: usize = 1_000;
@@ -112,14 +113,57 @@ pub(super) fn instance(call: &Call<'_>) -> Answer {
         overlay(&mut out, laid);
     }
     if !hub.mirrors() {
+        let left = view.deadline.saturating_since(hub.now());
         answer::field(&mut out, "generation");
         encode::number(&mut out, view.generation);
         answer::field(&mut out, "expires_in");
-        write_string(&mut out, &tenths(view.deadline.saturating_since(hub.now())));
+        write_string(&mut out, &tenths(left));
+        count(&mut out, "ttl_ms", listed.ttl_ms.into());
+        count(&mut out, "left_ms", millis(left));
     }
     answer::field(&mut out, "modified");
     encode::number(&mut out, view.modified.0);
     Ok(answer::dated_end(out))
+}
+
+/// `GET …/leases`: what a listing does not tell, because it changes with every renewal.
+pub(super) fn leases(call: &Call<'_>) -> Answer {
+    let key = call.query.service_key(call.names[0])?;
+    let most = call.server.config.limits.instances_per_service;
+    let limit = call.query.limit(most, most)?;
+    let after = call.query.one("after")?.unwrap_or_default();
+    let hub = &call.hub;
+    let (mut found, date) = hub.read(|registry| {
+        let found = registry.catalog().instances(&key.namespace, &key.service, &after, limit.saturating_add(1));
+        let ids = found.into_iter().map(|found| found.listed.instance.instance_id());
+        let keys = ids.map(|id| Key::new(key.namespace.clone(), key.service.clone(), id));
+        let views = keys.filter_map(|key| registry.instance(&key));
+        views.collect::<Vec<_>>()
+    });
+    let more = found.len() > limit;
+    found.truncate(limit);
+    let now = hub.now();
+    let mut out = answer::dated(hub.epoch(), date, found.len() * 96 + 64);
+    answer::list(&mut out, "leases", &found, |out, view| {
+        encode::pair(out, "id", view.listed.instance.id());
+        if !hub.mirrors() {
+            count(out, "ttl_ms", view.listed.ttl_ms.into());
+            count(out, "left_ms", millis(view.deadline.saturating_since(now)));
+            count(out, "generation", view.generation);
+        }
+        count(out, "modified", view.modified.0);
+        answer::field(out, "overlaid");
+        out.extend_from_slice(if view.overlay.is_some() { b"true" } else { b"false" });
+    });
+    if let Some(last) = found.last().filter(|_| more) {
+        answer::field(&mut out, "next");
+        write_string(&mut out, last.listed.instance.id());
+    }
+    Ok(answer::dated_end(out))
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A time that is over in a moment, as precise as it is of use.

@@ -20,8 +20,10 @@ pub(super) enum Operation {
     Settle,
     Namespaces,
     Overlays,
+    Leases,
     Watches,
     Status,
+    Trends,
     History,
     Events,
     Targets,
@@ -29,6 +31,8 @@ pub(super) enum Operation {
     Ready,
     Metrics,
     Document,
+    Page,
+    Asset,
 }
 
 /// In which order operations are refused when memory runs out.
@@ -85,8 +89,10 @@ routes! {
     Settle POST Vital "settle" ["v1" / "settle"]
     Namespaces GET Query "namespaces" ["v1" / "namespaces"]
     Overlays GET Query "overlays" ["v1" / "overlays"]
+    Leases GET Query "leases" ["v1" / "services" / "{service}" / "leases"]
     Watches GET Query "watches" ["v1" / "watches"]
     Status GET Vital "status" ["v1" / "status"]
+    Trends GET Query "trends" ["v1" / "trends"]
     History GET Query "history" ["v1" / "history"]
     Events GET Query "events" ["v1" / "events"]
     Targets GET Query "targets" ["v1" / "targets"]
@@ -94,6 +100,8 @@ routes! {
     Ready GET Vital "ready" ["readyz"]
     Metrics GET Vital "metrics" ["metrics"]
     Document GET Vital "document" ["openapi.json"]
+    Page GET Vital "page" [""]
+    Asset GET Vital "asset" ["dashboard" / "{file}"]
 }
 
 /// What a path and a method come to.

@@ -3,6 +3,7 @@
 use http::{HeaderValue, Response};
 use periplus_core::json::write_string;
 use periplus_core::registry::Usage;
+use periplus_core::trends::Minute;
 use serde::Serialize;
 
 use super::answer::{self, Answer};
@@ -75,6 +76,39 @@ pub(super) fn status(call: &Call<'_>) -> Answer {
         upstream: server.upstream.as_ref().map(super::upstream::Upstream::standing),
     };
     Ok(answer::json(plain(&status)))
+}
+
+/// `GET /v1/trends`.
+pub(super) fn trends(call: &Call<'_>) -> Answer {
+    let now = super::clock::wall();
+    let hub = &call.hub;
+    let minutes = hub.trends(|trends| trends.minutes(now).collect::<Vec<_>>());
+    let ((), date) = hub.read(|_| ());
+    let mut out = answer::dated(hub.epoch(), date, 9 * 200);
+    count(&mut out, "minute", now.0 / 60_000);
+    let kinds: [(&str, fn(&Minute) -> u64); 9] = [
+        ("registered", |minute| minute.registered),
+        ("flapped", |minute| minute.flapped),
+        ("superseded", |minute| minute.superseded),
+        ("updated", |minute| minute.updated),
+        ("renewed_late", |minute| minute.renewed_late),
+        ("deregistered", |minute| minute.deregistered),
+        ("expired", |minute| minute.expired),
+        ("evicted", |minute| minute.evicted),
+        ("overlaid", |minute| minute.overlaid),
+    ];
+    for (name, counted) in kinds {
+        answer::field(&mut out, name);
+        out.push(b'[');
+        for (at, minute) in minutes.iter().enumerate() {
+            if at > 0 {
+                out.push(b',');
+            }
+            encode::number(&mut out, counted(minute));
+        }
+        out.push(b']');
+    }
+    Ok(answer::dated_end(out))
 }
 
 /// Plain data as JSON.
