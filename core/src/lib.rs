@@ -114,6 +114,7 @@ pub mod json;
 pub mod lease;
 pub mod log;
 pub mod name;
+pub mod ordered;
 mod packed;
 pub mod protocol;
 pub mod query;

@@ -1,6 +1,6 @@
 //! What an operator does to instances: asked for, tried dry, done one after another, and undone where that can be.
 
-use std::collections::{BTreeMap, BTreeSet};
+use periplus_core::ordered::sorted::{SortedMap, SortedSet};
 
 use periplus_core::http::target::Target;
 use periplus_core::protocol::Span;
@@ -131,7 +131,7 @@ impl Form {
     }
 
     /// The metadata that is asked for; a key without a value is hidden. `Err`: the line that makes no sense.
-    fn pairs(&self) -> Result<BTreeMap<SmolStr, Option<SmolStr>>, usize> {
+    fn pairs(&self) -> Result<SortedMap<SmolStr, Option<SmolStr>>, usize> {
         let lines = self.metadata.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
         let pairs = lines.map(|(at, line)| {
             let (key, value) = line.split_once('=').ok_or(at + 1)?;
@@ -148,7 +148,7 @@ impl Form {
     #[must_use]
     pub fn dry_run(&self, fleet: &Fleet, overlays: Option<&Value>, words: &Words) -> DryRun {
         let mut run = DryRun::default();
-        let mut stop = BTreeSet::new();
+        let mut stop = SortedSet::new();
         for place in &self.places {
             let Some(row) = fleet.get(&place.0, &place.1) else { continue };
             let instance = row.instance();
@@ -197,7 +197,7 @@ impl Form {
             }
             run.changes.extend(changes.into_iter().map(|(what, before, after)| (place.clone(), what, before, after)));
         }
-        let services: BTreeSet<&SmolStr> = stop.iter().map(|(service, _)| service).collect();
+        let services: SortedSet<&SmolStr> = stop.iter().map(|(service, _)| service).collect();
         for name in services {
             let takes = |instance: &ServiceInstance, status| status == Status::Up && instance.weight() != Some(0);
             let service = fleet.service(name);

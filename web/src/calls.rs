@@ -1,6 +1,6 @@
 //! What a screen asks the registry for: each question is asked again as long as a screen shows its answer.
 
-use std::collections::BTreeMap;
+use periplus_core::ordered::sorted::SortedMap;
 
 use periplus_core::http::target::Target;
 use serde_json::Value;
@@ -92,7 +92,7 @@ pub struct Answer {
 
 /// All answers.
 #[derive(Debug, Default)]
-pub struct Answers(BTreeMap<Call, Answer>);
+pub struct Answers(SortedMap<Call, Answer>);
 
 /// A question that was not answered for so long is asked again.
 const PATIENCE: Millis = 30_000;

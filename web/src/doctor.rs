@@ -1,6 +1,6 @@
 //! What looks wrong with a fleet, and what to do about it.
 
-use std::collections::BTreeMap;
+use periplus_core::ordered::sorted::SortedMap;
 
 use periplus_core::http::origin::is_own;
 use periplus_core::{Endpoint, Status};
@@ -106,7 +106,7 @@ const LATE: usize = 3;
 #[must_use]
 pub fn examine(fleet: &Fleet, log: &Log, namespace: &str, services: Option<&Value>) -> Vec<Finding> {
     let mut found = Vec::new();
-    let mut addresses: BTreeMap<SmolStr, Vec<Place>> = BTreeMap::new();
+    let mut addresses: SortedMap<SmolStr, Vec<Place>> = SortedMap::new();
     for (name, service) in fleet.services() {
         let ups = service.instances().filter(|(_, row)| row.status() == Status::Up);
         let (mut up, mut weightless) = (0_usize, 0);

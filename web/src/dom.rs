@@ -126,12 +126,14 @@ impl Page {
             Effect::Follow(namespace) => self.wire.follow(&namespace),
             Effect::Ask(call) => {
                 let target = call.target(self.model.route.namespace());
-                self.wire.ask(target, |result| Msg::Answered(call, result));
+                self.wire.ask(&target, Box::new(|result| Msg::Answered(call, result)));
             }
-            Effect::AskPast(namespace, target) => self.wire.ask(target, |result| Msg::Past(namespace, result)),
+            Effect::AskPast(namespace, target) => {
+                self.wire.ask(&target, Box::new(|result| Msg::Past(namespace, result)));
+            }
             Effect::Send(at, job) => {
                 let target = job.target(self.model.route.namespace());
-                self.wire.send(&job, target, move |result| Msg::Done(at, result));
+                self.wire.send(&job, &target, Box::new(move |result| Msg::Done(at, result)));
             }
             Effect::Hold(hold) => self.wire.hold(hold),
             Effect::Wake => self.wire.wake(),

@@ -3,7 +3,7 @@
 //! What the registry holds is a function of its changes. A film begins with the fleet as it was once, and plays the
 //! changes since, on or back, with the sets and differences of the core.
 
-use std::collections::BTreeMap;
+use periplus_core::ordered::sorted::SortedMap;
 
 use periplus_core::http::target::Target;
 use periplus_core::{Change, Delta, Instance, InstanceSet, Revision};
@@ -41,7 +41,7 @@ pub struct Frame {
 pub struct Film {
     namespace: SmolStr,
     /// The sets as they are where one looks.
-    sets: BTreeMap<SmolStr, InstanceSet>,
+    sets: SortedMap<SmolStr, InstanceSet>,
     frames: Vec<Frame>,
     /// How many frames lie before where one looks.
     at: usize,
@@ -69,7 +69,7 @@ impl Film {
         let base = wanted.map_or(reach, |wanted| reach.min(wanted)).max(first).min(present);
         Self {
             namespace: namespace.into(),
-            sets: BTreeMap::new(),
+            sets: SortedMap::new(),
             frames: Vec::new(),
             at: 0,
             base,
@@ -251,7 +251,7 @@ impl Film {
     #[must_use]
     pub fn compare(&self, with: usize) -> Vec<Difference> {
         let (from, to) = (with.min(self.at), with.max(self.at).min(self.frames.len()));
-        let mut ends: BTreeMap<Place, (Option<&Instance>, Option<&Instance>)> = BTreeMap::new();
+        let mut ends: SortedMap<Place, (Option<&Instance>, Option<&Instance>)> = SortedMap::new();
         for frame in &self.frames[from.min(to)..to] {
             for change in &frame.delta.changes {
                 let place = (frame.service.clone(), SmolStr::from(change.id()));

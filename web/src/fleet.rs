@@ -1,7 +1,7 @@
 //! The fleet as it is known: instances by service, with their numbers.
 
 use std::cell::OnceCell;
-use std::collections::BTreeMap;
+use periplus_core::ordered::sorted::SortedMap;
 
 use periplus_core::{Change, Instance, ServiceInstance, Status};
 use smol_str::SmolStr;
@@ -14,7 +14,7 @@ pub type Counts = [usize; 4];
 /// All instances of a namespace.
 #[derive(Debug, Default)]
 pub struct Fleet {
-    services: BTreeMap<SmolStr, Service>,
+    services: SortedMap<SmolStr, Service>,
     counts: Counts,
     version: u64,
 }
@@ -22,7 +22,7 @@ pub struct Fleet {
 /// A service that has, or had lately, instances.
 #[derive(Debug, Default)]
 pub struct Service {
-    instances: BTreeMap<SmolStr, Row>,
+    instances: SortedMap<SmolStr, Row>,
     counts: Counts,
     /// When it changed last, as far as was seen.
     pub changed: Option<Millis>,

@@ -4,6 +4,8 @@
 //! page look like them. What they show is text or the value of an attribute, never markup, so that a name from the
 //! fleet is inert whatever is in it.
 
+use std::ops::{Deref, DerefMut};
+
 use smol_str::SmolStr;
 
 use crate::update::Msg;
@@ -14,12 +16,16 @@ pub enum Node {
     /// Text.
     Text(SmolStr),
     /// An element.
-    Element(Box<Element>),
+    Element(Element),
 }
 
-/// An element, built by its methods.
+/// An element, built by its methods. It is a pointer to its parts: screens hand it on all the time.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Element {
+pub struct Element(Box<Parts>);
+
+/// What an element is made of.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Parts {
     /// Its tag.
     pub tag: &'static str,
     /// What it is known by among its siblings, if those come and go.
@@ -75,7 +81,7 @@ impl PartialEq for Handler {
 
 /// An element without anything.
 pub fn h(tag: &'static str) -> Element {
-    Element { tag, key: None, attributes: Vec::new(), style: Vec::new(), on: Vec::new(), children: Vec::new() }
+    Element(Box::new(Parts { tag, ..Parts::default() }))
 }
 
 /// An element of a class.
@@ -88,10 +94,35 @@ pub fn t(tag: &'static str, text: impl Into<SmolStr>) -> Element {
     h(tag).text(text)
 }
 
+impl Parts {
+    /// The value of an attribute.
+    #[must_use]
+    pub fn attribute(&self, name: &str) -> Option<&str> {
+        self.attributes.iter().find(|(it, _)| *it == name).map(|(_, value)| value.as_str())
+    }
+}
+
+impl Deref for Element {
+    type Target = Parts;
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl DerefMut for Element {
+    fn deref_mut(&mut self) -> &mut Parts {
+        &mut self.0
+    }
+}
+
 impl Element {
     /// With this attribute.
-    pub fn attr(mut self, name: &'static str, value: impl Into<SmolStr>) -> Self {
-        self.attributes.push((name, value.into()));
+    pub fn attr(self, name: &'static str, value: impl Into<SmolStr>) -> Self {
+        self.put(name, value.into())
+    }
+
+    fn put(mut self, name: &'static str, value: SmolStr) -> Self {
+        self.attributes.push((name, value));
         self
     }
 
@@ -118,26 +149,35 @@ impl Element {
     }
 
     /// With this in it, after what is in it already.
-    pub fn child(mut self, child: impl Into<Node>) -> Self {
-        self.children.push(child.into());
+    pub fn child(mut self, child: Self) -> Self {
+        self.children.push(Node::Element(child));
         self
     }
 
     /// With this in it, if it is there.
-    pub fn maybe(mut self, child: Option<Element>) -> Self {
-        self.children.extend(child.map(Node::from));
-        self
+    pub fn maybe(self, child: Option<Self>) -> Self {
+        match child {
+            Some(child) => self.child(child),
+            None => self,
+        }
     }
 
     /// With all these in it.
-    pub fn all(mut self, children: impl IntoIterator<Item = Element>) -> Self {
-        self.children.extend(children.into_iter().map(Node::from));
+    pub fn all(mut self, children: impl IntoIterator<Item = Self>) -> Self {
+        for child in children {
+            self = self.child(child);
+        }
         self
     }
 
     /// With this text in it.
     pub fn text(self, text: impl Into<SmolStr>) -> Self {
-        self.child(Node::Text(text.into()))
+        self.put_text(text.into())
+    }
+
+    fn put_text(mut self, text: SmolStr) -> Self {
+        self.children.push(Node::Text(text));
+        self
     }
 
     /// Something happens when it is used so.
@@ -149,12 +189,6 @@ impl Element {
     /// This happens when it is clicked.
     pub fn click(self, msg: Msg) -> Self {
         self.on(On::Click, Handler::Tell(msg))
-    }
-
-    /// The value of an attribute.
-    #[must_use]
-    pub fn attribute(&self, name: &str) -> Option<&str> {
-        self.attributes.iter().find(|(it, _)| *it == name).map(|(_, value)| value.as_str())
     }
 
     /// All text in it, as a reader gets it.
@@ -186,7 +220,7 @@ impl Element {
         let mut at = 0;
         while let Some(element) = found.get(at).copied() {
             found.extend(element.children.iter().filter_map(|child| match child {
-                Node::Element(element) => Some(&**element),
+                Node::Element(element) => Some(element),
                 Node::Text(_) => None,
             }));
             at += 1;
@@ -197,6 +231,6 @@ impl Element {
 
 impl From<Element> for Node {
     fn from(element: Element) -> Self {
-        Self::Element(Box::new(element))
+        Self::Element(element)
     }
 }

@@ -1,8 +1,9 @@
 //! Reading what the registry answers: a value that is not there, or not what it should be, is nothing.
 
+use periplus_core::json::write_string;
 use periplus_core::{Instance, ServiceInstance};
 use serde_json::Value;
-use smol_str::SmolStr;
+use smol_str::{SmolStr, ToSmolStr as _};
 
 /// Nothing, for what is not there.
 static NULL: Value = Value::Null;
@@ -49,6 +50,80 @@ pub fn instance(value: &Value) -> Option<Instance> {
     if !value.is_object() {
         return None;
     }
-    let text = value.to_string();
-    ServiceInstance::from_json(text.as_bytes()).ok().map(|instance| Instance::pack(&instance))
+    let mut text = Vec::with_capacity(512);
+    write(&mut text, value, None);
+    ServiceInstance::from_json(&text).ok().map(|instance| Instance::pack(&instance))
+}
+
+/// A value as people read it.
+#[must_use]
+pub fn pretty(value: &Value) -> SmolStr {
+    let mut out = Vec::with_capacity(1024);
+    write(&mut out, value, Some(0));
+    String::from_utf8(out).unwrap_or_default().into()
+}
+
+/// Appends a value; with a depth, on lines that are set in so deep.
+fn write(out: &mut Vec<u8>, value: &Value, depth: Option<usize>) {
+    let inner = depth.map(|depth| depth + 1);
+    match value {
+        Value::Null => out.extend_from_slice(b"null"),
+        Value::Bool(yes) => out.extend_from_slice(if *yes { b"true" } else { b"false" }),
+        Value::Number(number) => out.extend_from_slice(number.to_smolstr().as_bytes()),
+        Value::String(text) => write_string(out, text),
+        Value::Array(items) => {
+            out.push(b'[');
+            for (at, item) in items.iter().enumerate() {
+                separate(out, at > 0, inner);
+                write(out, item, inner);
+            }
+            close(out, items.is_empty(), depth, b']');
+        }
+        Value::Object(pairs) => {
+            out.push(b'{');
+            for (at, (key, value)) in pairs.iter().enumerate() {
+                separate(out, at > 0, inner);
+                write_string(out, key);
+                out.extend_from_slice(if depth.is_some() { b": " } else { b":" });
+                write(out, value, inner);
+            }
+            close(out, pairs.is_empty(), depth, b'}');
+        }
+    }
+}
+
+fn separate(out: &mut Vec<u8>, after: bool, depth: Option<usize>) {
+    if after {
+        out.push(b',');
+    }
+    indent(out, depth);
+}
+
+fn close(out: &mut Vec<u8>, empty: bool, depth: Option<usize>, end: u8) {
+    if !empty {
+        indent(out, depth);
+    }
+    out.push(end);
+}
+
+fn indent(out: &mut Vec<u8>, depth: Option<usize>) {
+    if let Some(depth) = depth {
+        out.push(b'\n');
+        out.extend(std::iter::repeat_n(b' ', 2 * depth));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_value_is_written_as_others_write_it() {
+        let value = json!({"a": [1, -2, 2.5, true, null, []], "b": {}, "c": {"d\"": "e\n\u{7f}é"}});
+        assert_eq!(pretty(&value), serde_json::to_string_pretty(&value).expect("it is JSON"));
+        let mut out = Vec::new();
+        write(&mut out, &value, None);
+        assert_eq!(out, value.to_string().into_bytes());
+    }
 }

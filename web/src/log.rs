@@ -1,6 +1,8 @@
 //! What happened lately, as the registry tells it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
+
+use periplus_core::ordered::sorted::SortedMap;
 
 use serde_json::Value;
 use smol_str::SmolStr;
@@ -129,8 +131,8 @@ impl Log {
 
     /// What the instances of a namespace did, those that did anything, by service and id.
     #[must_use]
-    pub fn habits(&self, namespace: &str) -> BTreeMap<(SmolStr, SmolStr), Habits> {
-        let mut all: BTreeMap<(SmolStr, SmolStr), Habits> = BTreeMap::new();
+    pub fn habits(&self, namespace: &str) -> SortedMap<(SmolStr, SmolStr), Habits> {
+        let mut all: SortedMap<(SmolStr, SmolStr), Habits> = SortedMap::new();
         for event in self.0.iter().filter(|event| event.namespace == namespace && !event.id.is_empty()) {
             let key = (event.service.clone(), event.id.clone());
             match &*event.kind {

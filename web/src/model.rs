@@ -1,6 +1,6 @@
 //! All that the dashboard knows.
 
-use std::collections::BTreeSet;
+use periplus_core::ordered::sorted::SortedSet;
 
 use smol_str::SmolStr;
 
@@ -40,7 +40,7 @@ pub struct Model {
     /// How far the list is scrolled, and how much of it can be seen, in pixels.
     pub scroll: (u32, u32),
     /// Which instances are selected.
-    pub selected: BTreeSet<Place>,
+    pub selected: SortedSet<Place>,
     /// What is about to be done.
     pub form: Option<Form>,
     /// What is being done, or was done last.
@@ -167,7 +167,7 @@ impl Model {
             list: List::default(),
             cursor: 0,
             scroll: (0, 0),
-            selected: BTreeSet::new(),
+            selected: SortedSet::new(),
             form: None,
             run: None,
             film: None,

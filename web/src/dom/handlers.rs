@@ -1,7 +1,7 @@
 //! Which element does what when it is used.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use periplus_core::ordered::sorted::SortedMap;
 
 use wasm_bindgen::JsValue;
 use web_sys::Element;
@@ -9,7 +9,7 @@ use web_sys::Element;
 use crate::html::{Handler, On};
 
 thread_local! {
-    static HANDLERS: RefCell<BTreeMap<u32, Vec<(On, Handler)>>> = const { RefCell::new(BTreeMap::new()) };
+    static HANDLERS: RefCell<SortedMap<u32, Vec<(On, Handler)>>> = const { RefCell::new(SortedMap::new()) };
     static LAST: Cell<u32> = const { Cell::new(0) };
 }
 

@@ -1,6 +1,6 @@
 //! Makes what is in the page look like what is in the screen, by as few changes as it takes.
 
-use std::collections::BTreeMap;
+use periplus_core::ordered::sorted::SortedMap;
 
 use js_sys::Reflect;
 use smol_str::SmolStr;
@@ -19,7 +19,7 @@ pub(super) enum Mounted {
 pub(super) struct MountedElement {
     dom: Element,
     /// What it looks like; its children are beside it.
-    like: html::Element,
+    like: html::Parts,
     children: Vec<Mounted>,
     number: u32,
 }
@@ -112,14 +112,13 @@ fn finish(dom: &Element, element: &html::Element) {
     }
 }
 
-fn bare(element: &html::Element) -> html::Element {
-    html::Element {
+fn bare(element: &html::Element) -> html::Parts {
+    html::Parts {
         tag: element.tag,
         key: element.key.clone(),
         attributes: element.attributes.clone(),
         style: element.style.clone(),
-        on: Vec::new(),
-        children: Vec::new(),
+        ..html::Parts::default()
     }
 }
 
@@ -198,7 +197,7 @@ fn patch_children(dom: &Element, mounted: &mut Vec<Mounted>, nodes: &[Node], svg
         return;
     }
     let mut rest: Vec<Option<Mounted>> = mounted.drain(same..).map(Some).collect();
-    let by_key: BTreeMap<SmolStr, usize> =
+    let by_key: SortedMap<SmolStr, usize> =
         rest.iter().enumerate().filter_map(|(at, it)| Some((it.as_ref()?.key()?.clone(), at))).collect();
     // Those without a key are used in their order.
     let mut keyless = 0;

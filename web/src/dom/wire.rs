@@ -1,7 +1,7 @@
 //! What goes to the registry and comes from it.
 
 use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -19,7 +19,7 @@ use periplus_wasm::{Browser, Client, ConnectOptions, Exchange, connect_with};
 use serde_json::Value;
 use smol_str::SmolStr;
 use wasm_bindgen::{JsCast, JsValue};
-use wasm_bindgen_futures::{JsFuture, spawn_local};
+use wasm_bindgen_futures::JsFuture;
 
 use super::{listen, tell, window};
 use crate::Millis;
@@ -35,6 +35,9 @@ const CALLER: &str = "dashboard";
 const EVENTS: u32 = 1_000;
 /// The longest event.
 const EVENT: usize = 1 << 20;
+
+/// What an answer is told as.
+type Answered = Box<dyn FnOnce(Result<Value, Problem>) -> Msg>;
 
 /// The client, and what it is held by.
 pub(super) struct Wire {
@@ -95,26 +98,20 @@ impl Wire {
         }
     }
 
-    pub(super) fn ask(&self, target: Target, answered: impl FnOnce(Result<Value, Problem>) -> Msg + 'static) {
-        self.call(Method::Get, &target, String::new(), answered);
+    pub(super) fn ask(&self, target: &Target, answered: Answered) {
+        self.call(Method::Get, target, String::new(), answered);
     }
 
-    pub(super) fn send(&self, job: &Job, target: Target, done: impl FnOnce(Result<Value, Problem>) -> Msg + 'static) {
+    pub(super) fn send(&self, job: &Job, target: &Target, done: Answered) {
         let method = match job.method {
             "DELETE" => Method::Delete,
             "PATCH" => Method::Patch,
             _ => Method::Post,
         };
-        self.call(method, &target, job.body.clone(), done);
+        self.call(method, target, job.body.clone(), done);
     }
 
-    fn call(
-        &self,
-        method: Method,
-        target: &Target,
-        body: String,
-        answered: impl FnOnce(Result<Value, Problem>) -> Msg + 'static,
-    ) {
+    fn call(&self, method: Method, target: &Target, body: String, answered: Answered) {
         let request = request(method, target.url(&self.origin), body, false);
         spawn_local(async move {
             let result = answer(request).await;
@@ -161,6 +158,12 @@ fn request(method: Method, url: String, body: String, streaming: bool) -> Reques
         request.set_header("content-type", "application/json");
     }
     request
+}
+
+/// Does this beside everything else. All tasks are of one kind: each kind is code of its own.
+fn spawn_local(task: impl Future<Output = ()> + 'static) {
+    let task: Pin<Box<dyn Future<Output = ()>>> = Box::pin(task);
+    wasm_bindgen_futures::spawn_local(task);
 }
 
 /// The next that comes of a request.
@@ -266,7 +269,7 @@ async fn events(origin: SmolStr) {
                         match decoder.decode(&mut rest) {
                             Ok(Some(event)) => {
                                 last = event.id.or(last);
-                                if let Ok(value @ Value::Object(_)) = serde_json::from_str(&event.data) {
+                                if let Ok(value @ Value::Object(_)) = serde_json::from_slice(event.data.as_bytes()) {
                                     tell(Msg::Happened(value));
                                 }
                             }
@@ -310,6 +313,7 @@ pub(super) fn tick() {
 
 /// Does this once what is going on is over and drawn.
 pub(super) fn soon(what: impl FnOnce() + 'static) {
+    let what: Box<dyn FnOnce()> = Box::new(what);
     spawn_local(async {
         let frame = js_sys::Promise::new(&mut |resolve, _| {
             let _ = window().request_animation_frame(&resolve);

@@ -9,7 +9,7 @@ use super::{card, fact, states, timeline, to_service};
 use crate::action::Kind;
 use crate::calls::Call;
 use crate::html::{Element, c, h, t};
-use crate::json::Read as _;
+use crate::json::{self, Read as _};
 use crate::model::{Face, Model};
 use crate::update::Msg;
 use crate::words::{Words, fill};
@@ -39,10 +39,7 @@ pub(super) fn view(model: &Model, service: &SmolStr, id: &SmolStr) -> Element {
         };
     };
     let instance = row.instance();
-    let raw: SmolStr = serde_json::from_slice::<Value>(row.packed.json())
-        .and_then(|value| serde_json::to_string_pretty(&value))
-        .unwrap_or_default()
-        .into();
+    let raw = serde_json::from_slice(row.packed.json()).map_or(SmolStr::default(), |value| json::pretty(&value));
     screen
         .child(actions(model, words, service, id))
         .child(

@@ -1,6 +1,6 @@
 //! One service: its instances, its versions and zones, who watches it, and its past.
 
-use std::collections::{BTreeMap, BTreeSet};
+use periplus_core::ordered::sorted::{SortedMap, SortedSet};
 
 use periplus_core::Status;
 use serde_json::Value;
@@ -117,8 +117,8 @@ pub(super) fn countdown(words: &Words, lease: Option<&Value>, age: u64) -> (Smol
 
 /// How many instances of each version there are in each zone.
 fn matrix(model: &Model, words: &Words, name: &SmolStr, service: &Service) -> Element {
-    let mut zones: BTreeSet<SmolStr> = BTreeSet::new();
-    let mut cells: BTreeMap<SmolStr, BTreeMap<SmolStr, Counts>> = BTreeMap::new();
+    let mut zones: SortedSet<SmolStr> = SortedSet::new();
+    let mut cells: SortedMap<SmolStr, SortedMap<SmolStr, Counts>> = SortedMap::new();
     for (_, row) in service.instances() {
         let instance = row.instance();
         let zone = zone(instance);

@@ -1,6 +1,6 @@
 //! The two long lists: services, and instances of all services.
 
-use std::collections::BTreeSet;
+use periplus_core::ordered::sorted::SortedSet;
 
 use periplus_core::{Endpoint, ServiceInstance};
 use smol_str::{SmolStr, ToSmolStr as _};
@@ -39,7 +39,7 @@ pub(super) fn services(model: &Model) -> Element {
             let Some(service) = model.fleet.service(name) else {
                 return h("tr").key(name.clone());
             };
-            let (mut versions, mut zones) = (BTreeSet::new(), BTreeSet::new());
+            let (mut versions, mut zones) = (SortedSet::new(), SortedSet::new());
             for (_, row) in service.instances().take(200) {
                 versions.insert(row.instance().version.as_str());
                 zones.insert(row.instance().zone().unwrap_or_default());
@@ -160,7 +160,7 @@ pub(super) fn endpoints(instance: &ServiceInstance) -> SmolStr {
 }
 
 /// The first of several texts, and how many more there are.
-fn few(words: &Words, texts: &BTreeSet<&str>, nothing: &'static str) -> Element {
+fn few(words: &Words, texts: &SortedSet<&str>, nothing: &'static str) -> Element {
     let newest = texts.iter().rev().take(3);
     let mut names: Vec<&str> = newest.map(|text| if text.is_empty() { nothing } else { *text }).collect();
     names.reverse();

@@ -1,6 +1,6 @@
 //! What happened, line by line.
 
-use std::collections::BTreeMap;
+use periplus_core::ordered::sorted::SortedMap;
 
 use periplus_core::ServiceInstance;
 use serde_json::Value;
@@ -83,7 +83,7 @@ pub(super) fn past(model: &Model, service: &str, id: Option<&str>, history: Opti
         .filter(|event| event.namespace == model.route.namespace() && event.service == service && wanted(&event.id));
     let mut lines: Vec<Line> = Vec::new();
     // The log knows what was different, the events know the reasons.
-    let mut reasons: BTreeMap<(u64, &str), &Event> = BTreeMap::new();
+    let mut reasons: SortedMap<(u64, &str), &Event> = SortedMap::new();
     for event in events {
         if event.kind == "renewed_late" {
             lines.push(Line {
