@@ -11,6 +11,7 @@ mod clock;
 mod connection;
 mod encode;
 mod events;
+mod find;
 mod history;
 mod holder;
 mod hub;

@@ -19,7 +19,9 @@ use super::problem::Problem;
 use super::query::Query;
 use super::route::{self, Class, Found, Operation, Route};
 use super::security;
-use super::{Server, events, history, holder, intake, openapi, operator, reads, status, targets, upstream, watch};
+use super::{
+    Server, events, find, history, holder, intake, openapi, operator, reads, status, targets, upstream, watch,
+};
 
 /// A batch of renewals is longer than any other body: so much a lease, and something around them.
 const RENEWALS_BYTES: usize = RENEWALS_LIMIT * 40 + 1024;
@@ -174,6 +176,7 @@ pub(super) fn dispatch(operation: Operation, call: &Call<'_>) -> Answer {
         Operation::WatchMany => watch::watch_many(call),
         Operation::Instance => reads::instance(call),
         Operation::Services => reads::services(call),
+        Operation::Instances => find::instances(call),
         Operation::Overlay => operator::overlay(call),
         Operation::ClearOverlay => operator::clear_overlay(call),
         Operation::Evict => operator::evict(call),
