@@ -12,7 +12,8 @@ use periplus_core::http::body::{self, BodyBuffer, BodyError};
 use periplus_core::http::origin::Origin;
 use periplus_core::registry::State;
 use periplus_core::{
-    Config, Cursor, Endpoint, Instance, InstanceId, InstanceLimits, Instant, Lease, Registry, ServiceInstance, WallTime,
+    Config, Cursor, Endpoint, Instance, InstanceId, InstanceLimits, Instant, Lease, Query, Registry, ServiceInstance,
+    ServiceName, WallTime,
 };
 
 /// A target: its name, and what it does with bytes.
@@ -54,7 +55,7 @@ pub fn instance_json(bytes: &[u8]) {
     }
 }
 
-/// The texts that others send: endpoints, names, leases, cursors.
+/// The texts that others send: endpoints, names, leases, cursors, queries.
 pub fn texts(bytes: &[u8]) {
     if let Ok(lease) = Lease::parse(bytes) {
         assert_eq!(lease.to_text(), bytes, "a lease has one text");
@@ -71,6 +72,18 @@ pub fn texts(bytes: &[u8]) {
     }
     if let Ok(cursor) = text.parse::<Cursor>() {
         assert_eq!(cursor.to_string().parse(), Ok(cursor), "a cursor is read as it is written");
+    }
+    match text.parse::<Query>() {
+        Ok(query) => {
+            assert_eq!(query.to_string().parse(), Ok(query.clone()), "a query is read as it is written");
+            let name = ServiceName::new("web").expect("a name");
+            let id = InstanceId::new("a\\b").expect("a name");
+            let instance = ServiceInstance::new(name, id).with_version("1").with_metadata("meta", text);
+            let instance = instance.with_endpoint(Endpoint::foreign(text));
+            let packed = Instance::pack(&instance);
+            assert_eq!(query.matches(&packed), query.matches_unpacked(&instance), "packing hides nothing");
+        }
+        Err(error) => assert!(text.get(error.range).is_some(), "the place of an error is in the text"),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The fleet as it is known: instances by service, with their numbers.
 
-use std::cell::OnceCell;
 use periplus_core::ordered::sorted::SortedMap;
+use std::cell::OnceCell;
 
 use periplus_core::{Change, Instance, ServiceInstance, Status};
 use smol_str::SmolStr;

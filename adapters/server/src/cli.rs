@@ -12,6 +12,7 @@ mod completions;
 mod deregister;
 mod events;
 pub mod exit;
+mod find;
 mod foreign;
 mod get;
 mod history;
@@ -44,6 +45,7 @@ enum Command {
     Evict(operate::Evict),
     Get(get::Get),
     List(list::List),
+    Find(find::Find),
     Watch(watch::Watch),
     Events(events::Events),
     History(history::History),
@@ -90,6 +92,7 @@ impl Command {
             Self::Evict(command) => command.run().await,
             Self::Get(command) => command.run().await,
             Self::List(command) => command.run().await,
+            Self::Find(command) => command.run().await,
             Self::Watch(command) => command.run().await,
             Self::Events(command) => command.run().await,
             Self::History(command) => command.run().await,

@@ -12,6 +12,7 @@ mod connection;
 mod dashboard;
 mod encode;
 mod events;
+mod find;
 mod history;
 mod holder;
 mod hub;

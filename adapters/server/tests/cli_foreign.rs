@@ -28,6 +28,10 @@ fn speaks(store: &mut dyn Store) {
     let list = with(&["list", "--json"]).json();
     let web = list.as_array().into_iter().flatten().find(|service| service["name"] == "web").expect("it is listed");
     assert_eq!((&web["instances"], &web["up"]), (&json!(1), &json!(1)));
+    assert_eq!(with(&["find", "meta.k:v", "version:>1.1", "--json"]).json(), json!([shown]));
+    assert_eq!(with(&["find", "meta.k:w", "--json"]).json(), json!([]));
+    assert_eq!(with(&["get", "web", "--filter=id:b", "--json"]).json(), json!([]));
+    assert_eq!(with(&["list", "--filter=name:web !meta.k:*", "--json"]).json(), json!([]));
 
     let mut watch = start(&["watch", "web", "--json", "--registry", &url]);
     let first = watch.json_that("what is there", |line| line["snapshot"].is_array());
@@ -74,6 +78,7 @@ fn what_only_a_periplus_server_can_be_asked_says_so() {
         vec!["demo"],
         vec!["drain", "web", "a", "--reason=x"],
         vec!["evict", "web", "a", "--reason=x"],
+        vec!["evict", "--filter=zone:a", "--reason=x"],
         vec!["register", "--service=web", "--id=a", "--detach"],
     ] {
         let done = run(&[&command[..], &["--registry", "consul://127.0.0.1?token=secret-word"]].concat());

@@ -17,6 +17,8 @@ fn a_registry_that_is_not_there_gives_3() {
         vec!["demo"],
         vec!["register", "--service=web", "--id=a", "--detach"],
         vec!["evict", "web", "a", "--reason=x"],
+        vec!["find", "zone:a"],
+        vec!["resume", "--filter=zone:a"],
     ] {
         let done = run(&[&command[..], &["--registry", &url]].concat());
         assert_eq!(done.code, 3, "{command:?}: {done:?}");
@@ -34,6 +36,17 @@ fn arguments_that_make_no_sense_give_2() {
         vec!["watch"],
         vec!["deregister", "web", "a"],
         vec!["set", "web", "a", "--reason=x"],
+        vec!["find"],
+        vec!["find", ""],
+        vec!["find", "colour:red"],
+        vec!["list", "--filter=zone:"],
+        vec!["get", "web", "a", "--filter=zone:a"],
+        vec!["drain", "--reason=x"],
+        vec!["drain", "web", "--reason=x"],
+        vec!["drain", "web", "a", "--filter=zone:a", "--reason=x"],
+        vec!["drain", "web", "a", "--dry-run", "--reason=x"],
+        vec!["resume", "web", "a", "--yes"],
+        vec!["evict", "--filter= ", "--yes", "--reason=x"],
         vec!["register", "--service=web", "--endpoint=http://127.0.0.1:80", "--registry=periplus://registry.example"],
         vec!["run", "--service=web", "--", "true"],
         vec!["serve", "--listen=0.0.0.0:0"],

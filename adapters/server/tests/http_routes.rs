@@ -17,6 +17,8 @@ fn every_answer_that_is_an_object_is_dated() {
         "/v1/services",
         "/v1/services/web",
         "/v1/services/nobody",
+        "/v1/services?filter=web",
+        "/v1/instances",
         A,
         "/v1/namespaces",
         "/v1/overlays",

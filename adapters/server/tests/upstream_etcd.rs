@@ -212,8 +212,10 @@ fn what_others_write_is_listed_and_what_is_registered_others_read() {
     assert_eq!(server.ids("web"), ["p"]);
     let overlay = server.call("PATCH", &format!("{path}/overlay"), json!({"weight": 1, "reason": "x"})).refused();
     assert_eq!((overlay.0, overlay.1.as_str()), (501, "not_over_upstream"));
-    let elsewhere = server.get("/v1/services/web?ns=other").refused();
-    assert_eq!((elsewhere.0, elsewhere.1.as_str()), (400, "invalid_ns"));
+    for path in ["/v1/services/web?ns=other", "/v1/instances?ns=other"] {
+        let elsewhere = server.get(path).refused();
+        assert_eq!((elsewhere.0, elsewhere.1.as_str()), (400, "invalid_ns"), "{path}");
+    }
 }
 
 #[test]

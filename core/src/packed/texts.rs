@@ -2,8 +2,6 @@
 
 use alloc::borrow::Cow;
 
-use memchr::{memchr, memchr2};
-
 use super::{Instance, utf8};
 
 impl Instance {
@@ -72,7 +70,7 @@ impl<'a> Texts<'a> {
     fn next(&mut self) -> Cow<'a, str> {
         let quoted = self.quoted();
         let inside = &quoted[1..quoted.len() - 1];
-        if memchr(b'\\', inside).is_none() {
+        if !inside.contains(&b'\\') {
             return Cow::Borrowed(utf8(inside));
         }
         Cow::Owned(serde_json::from_slice(quoted).expect("the JSON was written from an instance"))
@@ -80,10 +78,11 @@ impl<'a> Texts<'a> {
 
     fn quoted(&mut self) -> &'a [u8] {
         const WHOLE: &str = "the JSON was written from an instance";
-        let from = memchr(b'"', self.0).expect(WHOLE);
+        // Texts are short: looking at each byte is quicker than setting out to look at many.
+        let from = self.0.iter().position(|&b| b == b'"').expect(WHOLE);
         let mut end = from + 1;
         loop {
-            end += memchr2(b'"', b'\\', &self.0[end..]).expect(WHOLE);
+            end += self.0[end..].iter().position(|b| matches!(b, b'"' | b'\\')).expect(WHOLE);
             if self.0[end] == b'"' {
                 break;
             }

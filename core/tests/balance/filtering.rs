@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use periplus_core::balance::{BalanceConfig, Filter, PickError, PickRequest, Policy, Subset};
 use periplus_core::fault::Faults;
-use periplus_core::{Balancer, Instance, Instant, ServiceInstance};
+use periplus_core::{Balancer, Instance, Instant, Query, ServiceInstance};
 use proptest::prelude::*;
 #[cfg(target_family = "wasm")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
@@ -55,6 +55,9 @@ fn a_preference_takes_the_first_that_has_anybody() {
     assert_eq!(who(Filter::version("v3").or_else(Filter::version("v1"))), "ab");
     assert_eq!(who(Filter::version("v3").or_else(Filter::Any).and(Filter::zone("x"))), "a");
     assert_eq!(who(Filter::Prefer(vec![])), "");
+    let query = |text: &str| Filter::from(text.parse::<Query>().unwrap());
+    assert_eq!(who(query("version:v1 zone:!x").or_else(Filter::Any)), "b");
+    assert_eq!(who(query("version:>=v3").or_else(query("zone:y,z"))), "bc");
 }
 
 fn filters() -> impl Strategy<Value = Filter> {
@@ -62,6 +65,7 @@ fn filters() -> impl Strategy<Value = Filter> {
         Just(Filter::Any),
         (0..3u8).prop_map(|version| Filter::version(version.to_string())),
         (0..3u8).prop_map(|zone| Filter::zone(zone.to_string())),
+        (0..3u8).prop_map(|zone| Filter::Query(format!("!zone:{zone}").parse().unwrap())),
     ];
     leaf.prop_recursive(3, 12, 3, |inner| {
         let some = prop::collection::vec(inner.clone(), 0..3);

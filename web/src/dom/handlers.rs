@@ -1,7 +1,7 @@
 //! Which element does what when it is used.
 
-use std::cell::{Cell, RefCell};
 use periplus_core::ordered::sorted::SortedMap;
+use std::cell::{Cell, RefCell};
 
 use wasm_bindgen::JsValue;
 use web_sys::Element;

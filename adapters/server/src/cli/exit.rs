@@ -19,6 +19,9 @@ pub const NOT_FOUND: u8 = 4;
 /// The lease is no more: somebody else has the id, or it ended.
 pub const LEASE_LOST: u8 = 5;
 
+/// It was done for some of the instances, and not for others.
+pub const PARTLY: u8 = 6;
+
 /// The same for the help.
 pub const HELP: &str = "\
 Exit codes:
@@ -28,6 +31,7 @@ Exit codes:
   3  the registry cannot be reached
   4  there is no such instance
   5  the lease is lost: somebody else has registered the id, or it has ended
+  6  it failed for some of the instances that a filter names; the others are done
 `periplus run` exits with the code of its program; see `periplus run --help`.";
 
 /// The arguments make no sense together.
@@ -39,6 +43,16 @@ pub struct Usage(pub String);
 #[derive(Debug, thiserror::Error)]
 #[error("the registry refused ({}): {}", .0.code, .0.message)]
 pub struct Refused(pub Problem);
+
+/// What was to be done to several instances was not done to all.
+#[derive(Debug, thiserror::Error)]
+#[error("left as they were: {left} of {all} instances; the messages before say why")]
+pub struct Partly {
+    /// To how many it was not done.
+    pub left: usize,
+    /// Of how many.
+    pub all: usize,
+}
 
 /// Nobody reads the results any more.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +74,9 @@ fn code(error: &anyhow::Error) -> u8 {
     }
     if error.is::<Usage>() {
         return USAGE;
+    }
+    if error.is::<Partly>() {
+        return PARTLY;
     }
     if let Some(Ended::Superseded | Ended::TakenOut) = error.downcast_ref() {
         return LEASE_LOST;
@@ -91,6 +108,7 @@ mod tests {
         assert_eq!(code(&refused(409, "superseded")), LEASE_LOST);
         assert_eq!(code(&anyhow::Error::from(Usage("x".into()))), USAGE);
         assert_eq!(code(&anyhow::Error::from(ClosedPipe)), OK);
+        assert_eq!(code(&anyhow::Error::from(Partly { left: 1, all: 2 })), PARTLY);
         let gone = CallError::Unreachable { address: "a".into(), reason: "r".into(), not_sent: true };
         assert_eq!(code(&Err::<(), _>(gone).context("reading").unwrap_err()), UNREACHABLE);
         assert_eq!(code(&anyhow::anyhow!("other")), REFUSED);

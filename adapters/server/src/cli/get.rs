@@ -4,7 +4,7 @@ use clap::Args;
 use http::StatusCode;
 use periplus_core::client::ClientConfig;
 use periplus_core::http::target::Target;
-use periplus_core::{InstanceId, ServiceInstance, ServiceName};
+use periplus_core::{InstanceId, Query, ServiceInstance, ServiceName};
 use serde_json::{Value, json};
 
 use super::args::{Connection, Format};
@@ -21,6 +21,9 @@ pub(super) struct Get {
     service: ServiceName,
     /// Id of one instance
     id: Option<InstanceId>,
+    /// Only instances that match; see `periplus find --help`
+    #[arg(long, value_name = "QUERY", conflicts_with = "id")]
+    filter: Option<Query>,
     #[command(flatten)]
     format: Format,
     #[command(flatten)]
@@ -37,12 +40,14 @@ impl Get {
 
     async fn all(&self) -> anyhow::Result<()> {
         if self.connection.registry.is_foreign() {
-            let instances = self.followed().await?;
+            let mut instances = self.followed().await?;
+            let filter = self.filter.clone().unwrap_or_default();
+            instances.retain(|instance| filter.matches_unpacked(instance));
             return self.print(&instances);
         }
         let client = self.connection.client()?;
         let mut target = Target::new("/v1/services").segment(&self.service);
-        target = target.query("ns", client.namespace());
+        target = target.query("ns", client.namespace()).query_if("filter", self.filter.as_ref());
         let (instances, answer) = client.get_all::<ServiceInstance>(&target, "instances").await?;
         output::note_warming(answer["warming"] == true);
         self.print(&instances)
@@ -60,7 +65,8 @@ impl Get {
             return output::json(&instances);
         }
         if instances.is_empty() {
-            output::note(format_args!("no instances of {}", self.service));
+            let matching = self.filter.as_ref().map(|filter| format!(" that match {filter}")).unwrap_or_default();
+            output::note(format_args!("no instances of {}{matching}", self.service));
             return Ok(());
         }
         table(instances)
@@ -120,18 +126,18 @@ fn word(value: &Value) -> String {
 
 /// Instances of one service, one a row.
 pub(super) fn table(instances: &[ServiceInstance]) -> anyhow::Result<()> {
-    output::table(
-        ["ID", "VERSION", "STATUS", "WEIGHT", "ZONE", "ENDPOINTS", "METADATA"],
-        instances.iter().map(|instance| {
-            [
-                instance.id.to_string(),
-                instance.version.to_string(),
-                instance.status().to_string(),
-                instance.weight().map(|weight| weight.to_string()).unwrap_or_default(),
-                instance.zone().unwrap_or_default().to_owned(),
-                changes::endpoints(instance),
-                changes::other_metadata(instance),
-            ]
-        }),
-    )
+    output::table(["ID", "VERSION", "STATUS", "WEIGHT", "ZONE", "ENDPOINTS", "METADATA"], instances.iter().map(cells))
+}
+
+/// What the columns of an instance say, but for its service.
+pub(super) fn cells(instance: &ServiceInstance) -> [String; 7] {
+    [
+        instance.id.to_string(),
+        instance.version.to_string(),
+        instance.status().to_string(),
+        instance.weight().map(|weight| weight.to_string()).unwrap_or_default(),
+        instance.zone().unwrap_or_default().to_owned(),
+        changes::endpoints(instance),
+        changes::other_metadata(instance),
+    ]
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use clap::Args;
 use periplus_core::client::ClientConfig;
-use periplus_core::{Instance, Status};
+use periplus_core::{Instance, Query, Status};
 use serde::{Deserialize, Serialize};
 
 use super::args::{Connection, Format};
@@ -16,6 +16,9 @@ pub(super) struct List {
     /// Only those whose names begin so
     #[arg(long, value_name = "PREFIX")]
     prefix: Option<String>,
+    /// Only instances that match, and services that have any; see `periplus find --help`
+    #[arg(long, value_name = "QUERY")]
+    filter: Option<Query>,
     #[command(flatten)]
     format: Format,
     #[command(flatten)]
@@ -42,6 +45,7 @@ impl List {
         } else {
             let client = self.connection.client()?;
             let target = client.target("/v1/services").query_if("prefix", self.prefix.as_ref());
+            let target = target.query_if("filter", self.filter.as_ref());
             let (services, answer) = client.get_all::<Service>(&target, "services").await?;
             output::note_warming(answer["warming"] == true);
             services
@@ -69,7 +73,8 @@ impl List {
         let listing = foreign::first(&self.connection.registry, &client, watcher).await?;
         let revision = listing.cursor.as_ref().map_or(0, |cursor| cursor.revision.0);
         let mut services: BTreeMap<String, Service> = BTreeMap::new();
-        for instance in &listing {
+        let filter = self.filter.clone().unwrap_or_default();
+        for instance in listing.iter().filter(|instance| filter.matches(instance)) {
             let name = instance.service_name().to_string();
             let new = || Service { name: name.clone(), revision, ..Service::default() };
             services.entry(name.clone()).or_insert_with(new).count(instance);

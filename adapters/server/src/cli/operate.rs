@@ -1,49 +1,19 @@
 //! The operator's commands: `drain`, `resume`, `set`, `evict`.
 
+mod subject;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::Args;
 use http::Method;
 use periplus_core::protocol::{ClearOverlayMessage, EvictMessage, OverlayMessage, Span};
-use periplus_core::{InstanceId, ServiceName, Status, instance};
-use serde::Serialize;
-use serde_json::Value;
+use periplus_core::{Status, instance};
 
-use super::args::{Connection, Format, parse_pair};
+use super::args::parse_pair;
 use super::exit::Usage;
-use super::output;
-use crate::client::CALL_TIMEOUT;
 use crate::config::units;
-
-/// Whom an operator's command is about.
-#[derive(Args, Debug)]
-struct Subject {
-    /// Name of the service
-    service: ServiceName,
-    /// Id of the instance
-    id: InstanceId,
-    #[command(flatten)]
-    format: Format,
-    #[command(flatten)]
-    connection: Connection,
-}
-
-impl Subject {
-    async fn call(&self, method: Method, rest: &str, body: &impl Serialize) -> anyhow::Result<Value> {
-        let client = self.connection.client()?;
-        let target = client.instance(&self.service, &self.id, rest);
-        Ok(client.change(method, target, body, CALL_TIMEOUT).await?)
-    }
-
-    fn print(&self, answer: &Value, text: &str) -> anyhow::Result<()> {
-        if self.format.json {
-            output::json(answer)
-        } else {
-            output::line(format_args!("{}/{} {text}", self.service, self.id))
-        }
-    }
-}
+use subject::{Deed, Subject};
 
 /// Let an instance get no new calls, as an operator
 ///
@@ -64,8 +34,8 @@ impl Drain {
             reason: self.reason.as_str().into(),
             ..OverlayMessage::default()
         };
-        let answer = self.subject.call(Method::PATCH, "overlay", &body).await?;
-        self.subject.print(&answer, "is draining: it stays listed and gets no new calls")
+        let text = "is draining: it stays listed and gets no new calls";
+        self.subject.each(Deed { method: Method::PATCH, rest: "overlay", body: &body, text }).await
     }
 }
 
@@ -82,8 +52,8 @@ pub(super) struct Resume {
 impl Resume {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let body = clear([instance::STATUS.into()].into(), self.reason.as_deref());
-        let answer = self.subject.call(Method::DELETE, "overlay", &body).await?;
-        self.subject.print(&answer, "has the status that it gives itself")
+        let text = "has the status that it gives itself";
+        self.subject.each(Deed { method: Method::DELETE, rest: "overlay", body: &body, text }).await
     }
 }
 
@@ -115,11 +85,11 @@ impl Set {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         if !self.clear.is_empty() {
             let body = clear(self.clear.clone(), Some(&self.reason));
-            let answer = self.subject.call(Method::DELETE, "overlay", &body).await?;
-            return self.subject.print(&answer, &format!("shows its own {} again", self.clear.join(", ")));
+            let text = &format!("shows its own {} again", self.clear.join(", "));
+            return self.subject.each(Deed { method: Method::DELETE, rest: "overlay", body: &body, text }).await;
         }
-        let answer = self.subject.call(Method::PATCH, "overlay", &self.overlay()?).await?;
-        self.subject.print(&answer, "is changed")
+        let body = self.overlay()?;
+        self.subject.each(Deed { method: Method::PATCH, rest: "overlay", body: &body, text: "is changed" }).await
     }
 
     fn overlay(&self) -> Result<OverlayMessage, Usage> {
@@ -162,7 +132,7 @@ impl Evict {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let body = EvictMessage { reason: self.reason.as_str().into(), block_for: self.block_for.map(Span) };
         let blocked = self.block_for.map(|time| format!(" and blocked for {}", Span(time))).unwrap_or_default();
-        let answer = self.subject.call(Method::POST, "evict", &body).await?;
-        self.subject.print(&answer, &format!("is evicted{blocked}"))
+        let text = &format!("is evicted{blocked}");
+        self.subject.each(Deed { method: Method::POST, rest: "evict", body: &body, text }).await
     }
 }

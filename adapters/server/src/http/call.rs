@@ -20,7 +20,8 @@ use super::query::Query;
 use super::route::{self, Class, Found, Operation, Route};
 use super::security;
 use super::{
-    Server, dashboard, events, history, holder, intake, openapi, operator, reads, status, targets, upstream, watch,
+    Server, dashboard, events, find, history, holder, intake, openapi, operator, reads, status, targets, upstream,
+    watch,
 };
 
 /// A batch of renewals is longer than any other body: so much a lease, and something around them.
@@ -176,6 +177,7 @@ pub(super) fn dispatch(operation: Operation, call: &Call<'_>) -> Answer {
         Operation::WatchMany => watch::watch_many(call),
         Operation::Instance => reads::instance(call),
         Operation::Services => reads::services(call),
+        Operation::Instances => find::instances(call),
         Operation::Overlay => operator::overlay(call),
         Operation::ClearOverlay => operator::clear_overlay(call),
         Operation::Evict => operator::evict(call),

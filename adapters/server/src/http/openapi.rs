@@ -1,5 +1,6 @@
 //! The protocol as an OpenAPI document, made from the router's own table.
 
+use periplus_core::query::LENGTH_LIMIT;
 use serde_json::{Map, Value, json};
 
 use super::answer::{self, Answer};
@@ -111,7 +112,8 @@ fn described(operation: Operation) -> Described {
         }
         Operation::Deregister => of("Deregister, as the holder", &["ns"], Some("Deregister"), dated),
         Operation::List => {
-            of("The instances of a service, ordered by id", &["ns", "limit", "after"], None, Content::Json("Listing"))
+            let query = &["ns", "filter", "limit", "after"];
+            of("The instances of a service, ordered by id", query, None, Content::Json("Listing"))
         }
         Operation::Watch => of(
             "Watch services and prefixes: snapshots first, then what changes",
@@ -128,9 +130,15 @@ fn described(operation: Operation) -> Described {
         Operation::Instance => of("All that is known of an instance", &["ns"], None, Content::Json("InstanceView")),
         Operation::Services => of(
             "The services of a namespace, ordered by name",
-            &["ns", "prefix", "limit", "after"],
+            &["ns", "prefix", "filter", "limit", "after"],
             None,
             Content::Json("Services"),
+        ),
+        Operation::Instances => of(
+            "The instances of all services of a namespace, ordered by service and id",
+            &["ns", "filter", "limit", "after_place"],
+            None,
+            Content::Json("Instances"),
         ),
         Operation::Overlay => of(
             "Lay weight, status or metadata over an instance, as an operator",
@@ -198,6 +206,13 @@ fn parameters() -> Value {
         "ns": query("ns", name(), "The namespace; `default`, if it is left out"),
         "limit": query("limit", json!({"type": "integer", "minimum": 1}), "How many at most"),
         "after": query("after", name(), "Those after this one: the `next` of the answer before"),
+        "after_place": query("after", json!({"type": "string"}), "Those after this place: the `next` of the answer before"),
+        "filter": query("filter", json!({"type": "string", "maxLength": LENGTH_LIMIT, "examples": ["zone:a status:!up version:>=1.2"]}),
+            "Instances that match this query, and services that have any. Terms that all hold: a word to look for, or \
+                `key:value` with the keys name, id, version, zone, status, weight, scheme, endpoint and meta.KEY; \
+                `a,b` for one of these, `*` for any text, `>=`, `<=`, `>` and `<` for versions and numbers, `!` in front \
+                for what does not hold, `key=value` for the value as it is written, and quotes. \
+                A page may have fewer than `limit`, even none, and a `next` all the same"),
         "prefix": query("prefix", names(), "Those whose names begin so; empty for all"),
         "service": query("service", names(), "These services, whether they exist or not"),
         "service_filter": query("service", name(), "This service only"),
@@ -266,6 +281,7 @@ fn schemas() -> Value {
     });
     let answers = json!({
         "Listing": dated(&["instances"], json!({"namespace": text(), "service": text(), "instances": list(instance()), "next": text()})),
+        "Instances": dated(&["instances"], json!({"namespace": text(), "instances": list(instance()), "next": text()})),
         "InstanceView": dated(&["instance"], json!({"instance": instance(), "registered": instance(), "overlay": overlay(),
             "generation": number(), "expires_in": text(), "modified": number()})),
         "Services": dated(&["services"], json!({"next": text(), "services": list(object(&["name"], json!({"name": text(),

@@ -7,7 +7,10 @@ use std::time::Duration;
 use http::StatusCode;
 use periplus_core::catalog::Compacted;
 use periplus_core::error::LimitReached;
-use periplus_core::{InstanceError, LeaseError, NameError, OperatorError, RegisterError, UpdateError, WatchError};
+use periplus_core::query::{LENGTH_LIMIT, QueryProblem, TERMS_LIMIT};
+use periplus_core::{
+    InstanceError, LeaseError, NameError, OperatorError, QueryError, RegisterError, UpdateError, WatchError,
+};
 
 use super::hub::Date;
 
@@ -173,6 +176,17 @@ pub(super) fn invalid_code(field: &str) -> &'static str {
         "id" => "invalid_id",
         "name" => "invalid_name",
         _ => "invalid_json",
+    }
+}
+
+impl From<QueryError> for Problem {
+    fn from(error: QueryError) -> Self {
+        let problem = Self::invalid("invalid_filter", "filter", error.to_string());
+        match error.problem {
+            QueryProblem::Length { .. } => problem.with_limit(LENGTH_LIMIT),
+            QueryProblem::Terms => problem.with_limit(TERMS_LIMIT),
+            _ => problem,
+        }
     }
 }
 

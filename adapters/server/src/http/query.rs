@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use periplus_core::{InstanceId, Key, Namespace, ServiceKey, ServiceName};
+use periplus_core::{InstanceId, Key, Namespace, Query as Filter, ServiceKey, ServiceName};
 
 use super::problem::Problem;
 
@@ -147,6 +147,15 @@ impl<'a> Query<'a> {
             Some(0) => Err(Problem::invalid("invalid_query", "limit", "limit is 0: ask for one at least")),
             Some(n) => Ok(usize::try_from(n).unwrap_or(usize::MAX).min(most)),
         }
+    }
+
+    /// Which instances are asked for; nothing, if all are.
+    pub(super) fn filter(self) -> Result<Option<Filter>, Problem> {
+        let Some(text) = self.one("filter")? else {
+            return Ok(None);
+        };
+        let filter: Filter = text.parse()?;
+        Ok(Some(filter).filter(|filter| !filter.is_empty()))
     }
 
     /// The namespace.

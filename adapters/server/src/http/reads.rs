@@ -13,11 +13,12 @@ use super::body::Body;
 use super::call::Call;
 use super::encode;
 use super::events;
+use super::find::{self, LOOKED_AT, Page};
 use super::problem::Problem;
 use super::status::count;
 
 /// The services of a page, unless fewer are asked for.
-const SERVICES: usize = 1_000;
+pub(super) const SERVICES: usize = 1_000;
 /// The overlays of a page, unless fewer are asked for.
 const OVERLAYS: usize = 1_000;
 
@@ -35,21 +36,24 @@ pub(super) fn list(call: &Call<'_>) -> Answer {
     let most = call.server.config.limits.instances_per_service;
     let limit = call.query.limit(most, most)?;
     let after = call.query.one("after")?.unwrap_or_default();
+    let filter = call.query.filter()?;
     let server = call.server;
+    // What is looked at: for a filter, more than is found.
+    let most = if filter.is_some() { LOOKED_AT } else { limit };
     let ((service, more, listing), date) = call.hub.read(|registry| {
         let catalog = registry.catalog();
         let service = catalog.service(&key.namespace, &key.service);
         let count = service.as_ref().map_or(0, ServiceSummary::instances);
-        let whole = after.is_empty() && count <= limit;
+        let whole = filter.is_none() && after.is_empty() && count <= limit;
         if whole
             && let Some(it) = &service
             && let Some(written) = call.hub.shared.lists.get(&it.key, it.revision)
         {
             return (service, false, Listing::Written(written));
         }
-        let mut found = catalog.instances(&key.namespace, &key.service, &after, limit.saturating_add(1));
-        let more = found.len() > limit;
-        found.truncate(limit);
+        let mut found = catalog.instances(&key.namespace, &key.service, &after, most.saturating_add(1));
+        let more = found.len() > most;
+        found.truncate(most);
         let found = found.iter().map(|it| (it.listed.instance.clone(), it.listed.ttl_ms));
         let listing = Listing::Found(found.collect());
         (service.filter(|_| whole), more, listing)
@@ -62,15 +66,17 @@ pub(super) fn list(call: &Call<'_>) -> Answer {
         }
         Listing::Found(found) => {
             server.metrics.lists_written.inc();
+            let Page { found, next: last } = match &filter {
+                Some(filter) => Page::of(found, more, limit, |(instance, _)| filter.matches(instance)),
+                None => Page { next: found.last().filter(|_| more).cloned(), found },
+            };
+            next = last.map(|(instance, _)| instance.id().to_owned());
             let size: usize = found.iter().map(|(it, _)| encode::size_of(it) + 1).sum();
             let mut out = Vec::with_capacity(size + 3);
             let instances = found.iter().map(|(it, ttl_ms)| (it, *ttl_ms));
             encode::list(&mut out, &key.namespace, instances);
             // The end of the answer goes with the list: one piece less to send.
             out.push(b'}');
-            if more {
-                next = found.last().map(|(it, _)| it.id().to_owned());
-            }
             let written = Bytes::from(out);
             if let Some(service) = service {
                 call.hub.shared.lists.put(service.key, service.revision, written.clone());
@@ -197,6 +203,9 @@ fn overlay(out: &mut Vec<u8>, overlay: &Overlay) {
 
 /// `GET /v1/services`.
 pub(super) fn services(call: &Call<'_>) -> Answer {
+    if let Some(filter) = call.query.filter()? {
+        return find::services(call, &filter);
+    }
     let namespace = call.query.namespace()?;
     let limit = call.query.limit(SERVICES, SERVICES)?;
     let prefix = call.query.one("prefix")?.unwrap_or_default();
@@ -214,7 +223,7 @@ pub(super) fn services(call: &Call<'_>) -> Answer {
     Ok(answer::dated_end(out))
 }
 
-fn summary(out: &mut Vec<u8>, service: &ServiceSummary) {
+pub(super) fn summary(out: &mut Vec<u8>, service: &ServiceSummary) {
     encode::pair(out, "name", &service.key.service);
     answer::field(out, "instances");
     encode::number(out, service.instances() as u64);

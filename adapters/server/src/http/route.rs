@@ -14,6 +14,7 @@ pub(super) enum Operation {
     WatchMany,
     Instance,
     Services,
+    Instances,
     Overlay,
     ClearOverlay,
     Evict,
@@ -83,6 +84,7 @@ routes! {
     WatchMany POST Watch "watch_many" ["v1" / "watch"]
     Instance GET Query "instance" ["v1" / "services" / "{service}" / "instances" / "{id}"]
     Services GET Query "services" ["v1" / "services"]
+    Instances GET Query "instances" ["v1" / "instances"]
     Overlay PATCH Registration "overlay" ["v1" / "services" / "{service}" / "instances" / "{id}" / "overlay"]
     ClearOverlay DELETE Vital "clear_overlay" ["v1" / "services" / "{service}" / "instances" / "{id}" / "overlay"]
     Evict POST Vital "evict" ["v1" / "services" / "{service}" / "instances" / "{id}" / "evict"]

@@ -138,7 +138,15 @@ pub(super) async fn dispatch(upstream: &Upstream, operation: Operation, call: &C
     use Operation as Is;
     let names_one = matches!(
         operation,
-        Is::Register | Is::Update | Is::Deregister | Is::List | Is::Watch | Is::Instance | Is::Services | Is::Targets
+        Is::Register
+            | Is::Update
+            | Is::Deregister
+            | Is::List
+            | Is::Watch
+            | Is::Instance
+            | Is::Services
+            | Is::Instances
+            | Is::Targets
     );
     if names_one && call.query.namespace()? != upstream.namespace {
         let message = format!("this server mirrors the namespace {} and no other", upstream.namespace);
