@@ -9,13 +9,13 @@ pub mod sorted;
 
 /// An ordered map.
 #[cfg(not(target_family = "wasm"))]
-pub(crate) type OrderedMap<K, V> = alloc::collections::BTreeMap<K, V>;
+pub type OrderedMap<K, V> = alloc::collections::BTreeMap<K, V>;
 /// An ordered set.
 #[cfg(not(target_family = "wasm"))]
-pub(crate) type OrderedSet<T> = alloc::collections::BTreeSet<T>;
+pub type OrderedSet<T> = alloc::collections::BTreeSet<T>;
 /// A place in an ordered map.
 #[cfg(not(target_family = "wasm"))]
-pub(crate) use alloc::collections::btree_map::Entry;
+pub use alloc::collections::btree_map::Entry;
 
 #[cfg(target_family = "wasm")]
-pub(crate) use sorted::{Entry, SortedMap as OrderedMap, SortedSet as OrderedSet};
+pub use sorted::{Entry, SortedMap as OrderedMap, SortedSet as OrderedSet};

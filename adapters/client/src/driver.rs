@@ -1,6 +1,5 @@
 //! The one loop that drives a client's machine, on any runtime.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -10,6 +9,7 @@ use std::task::{Context, Poll, Waker};
 use futures_core::Stream;
 use periplus_core::client::ClientEvent;
 use periplus_core::http::{Input, RequestId, Transmit};
+use periplus_core::ordered::OrderedMap;
 use periplus_core::{Instant, Key};
 
 use crate::report::report;
@@ -32,7 +32,7 @@ pub struct Driver<R: Runtime> {
     shared: Arc<Shared>,
     /// The name under which the last known sets are stored.
     cache: String,
-    exchanges: BTreeMap<RequestId, R::Exchange>,
+    exchanges: OrderedMap<RequestId, R::Exchange>,
     sleep: Option<(Instant, R::Sleep)>,
     inputs: Vec<(RequestId, Input)>,
     drained: Drained,
@@ -58,7 +58,7 @@ impl<R: Runtime> Driver<R> {
             runtime,
             shared,
             cache,
-            exchanges: BTreeMap::new(),
+            exchanges: OrderedMap::new(),
             sleep: None,
             inputs: Vec::new(),
             drained: Drained { transmits: Vec::new(), events: Vec::new(), wakers: Vec::new() },

@@ -1,6 +1,6 @@
 //! What the driver and the handles share: the machine behind a lock, and those who wait.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -10,6 +10,7 @@ use periplus_core::client::{
     BoxedBackend, ClientEvent, CommandError, Counters, Loss, Provenance, Registration, RegistrationId,
     RegistrationState, RegistrationView, SubscriptionId, Update,
 };
+use periplus_core::ordered::{OrderedMap, OrderedSet};
 use periplus_core::{Instant, Key, Selector};
 
 use crate::error::UpdateError;
@@ -37,13 +38,13 @@ pub(crate) struct Shared {
 /// What the lock guards.
 pub(crate) struct State {
     pub(crate) machine: BoxedBackend,
-    pub(crate) registrations: BTreeMap<RegistrationId, Slot>,
-    pub(crate) by_key: BTreeMap<Key, RegistrationId>,
-    pub(crate) subscriptions: BTreeMap<SubscriptionId, Option<Waker>>,
+    pub(crate) registrations: OrderedMap<RegistrationId, Slot>,
+    pub(crate) by_key: OrderedMap<Key, RegistrationId>,
+    pub(crate) subscriptions: OrderedMap<SubscriptionId, Option<Waker>>,
     /// When a subscription's holder gives up waiting for the first word.
-    pub(crate) deadlines: BTreeSet<(Instant, SubscriptionId)>,
+    pub(crate) deadlines: OrderedSet<(Instant, SubscriptionId)>,
     /// When those who wait for a registration to be taken out wait no longer.
-    pub(crate) partings: BTreeSet<(Instant, RegistrationId)>,
+    pub(crate) partings: OrderedSet<(Instant, RegistrationId)>,
     /// Those who wait for the registry to have what is wanted: looked after at every turn.
     pub(crate) acknowledgements: Waiters,
     /// Those who wait for the end.
@@ -79,11 +80,11 @@ impl Shared {
     pub(crate) fn new(machine: BoxedBackend, clock: Clock) -> Self {
         let state = State {
             machine,
-            registrations: BTreeMap::new(),
-            by_key: BTreeMap::new(),
-            subscriptions: BTreeMap::new(),
-            deadlines: BTreeSet::new(),
-            partings: BTreeSet::new(),
+            registrations: OrderedMap::new(),
+            by_key: OrderedMap::new(),
+            subscriptions: OrderedMap::new(),
+            deadlines: OrderedSet::new(),
+            partings: OrderedSet::new(),
             acknowledgements: Waiters::default(),
             enders: Waiters::default(),
             observed: Observed::default(),

@@ -1,6 +1,6 @@
 //! Those who wait for something, and how they are woken without a lock held.
 
-use std::collections::BTreeMap;
+use periplus_core::ordered::OrderedMap;
 use std::sync::{Mutex, PoisonError};
 use std::task::Waker;
 
@@ -11,7 +11,7 @@ use std::task::Waker;
 #[derive(Debug, Default)]
 pub(crate) struct Waiters {
     next: u64,
-    wakers: BTreeMap<u64, Waker>,
+    wakers: OrderedMap<u64, Waker>,
 }
 
 impl Waiters {

@@ -1,6 +1,5 @@
 //! The machine: it is told of the set and of time, and makes pickers.
 
-use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::mem;
@@ -18,6 +17,7 @@ use super::subset::rendezvous;
 use crate::fault::Fault;
 use crate::instance::Status;
 use crate::name::InstanceId;
+use crate::ordered::OrderedMap;
 use crate::packed::Instance;
 use crate::rng::{Rng, Seed};
 use crate::time::Instant;
@@ -29,11 +29,11 @@ use crate::time::Instant;
 #[derive(Debug)]
 pub struct Balancer {
     pub(super) shared: Arc<Shared>,
-    pub(super) entries: BTreeMap<InstanceId, Entry>,
-    past: BTreeMap<InstanceId, (Instant, Past)>,
+    pub(super) entries: OrderedMap<InstanceId, Entry>,
+    past: OrderedMap<InstanceId, (Instant, Past)>,
     picker: Arc<Picker>,
     cursor: Arc<Cursor>,
-    views: BTreeMap<Filter, View>,
+    views: OrderedMap<Filter, View>,
     views_made: u64,
     rng: Rng,
     pub(super) now: Instant,
@@ -67,11 +67,11 @@ impl Balancer {
         let picker = Arc::new(Picker::new(&shared, &cursor, Vec::new(), PickError::Empty, None));
         Self {
             shared,
-            entries: BTreeMap::new(),
-            past: BTreeMap::new(),
+            entries: OrderedMap::new(),
+            past: OrderedMap::new(),
             picker,
             cursor,
-            views: BTreeMap::new(),
+            views: OrderedMap::new(),
             views_made: 0,
             rng,
             now: Instant::default(),
@@ -165,7 +165,7 @@ impl Balancer {
         (self.now.saturating_since(left) <= self.shared.config.memory.time).then_some(past)
     }
 
-    fn remember(&mut self, left: BTreeMap<InstanceId, Entry>) {
+    fn remember(&mut self, left: OrderedMap<InstanceId, Entry>) {
         let (now, memory) = (self.now, self.shared.config.memory);
         self.past.retain(|_, (left, _)| now.saturating_since(*left) <= memory.time);
         self.past.extend(left.into_iter().map(|(id, entry)| (id, (now, entry.into_past()))));
@@ -190,7 +190,7 @@ impl Balancer {
     /// Makes the pickers anew that are not what they should be, and finds out when to look again.
     fn rebuild(&mut self) {
         let members = self.members();
-        let mut views = BTreeMap::new();
+        let mut views = OrderedMap::new();
         for (filter, view) in &self.views {
             let earlier = self.picker.views().get(filter);
             let (chosen, nobody) = members.passing(filter);

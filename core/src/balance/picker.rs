@@ -1,6 +1,5 @@
 //! Picking: an immutable view of the instances that may be called, shared by all who call them.
 
-use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
@@ -20,6 +19,7 @@ use super::schedule::smooth;
 use super::shared::{Cursor, Shared};
 use crate::fault::Fault;
 use crate::name::InstanceId;
+use crate::ordered::OrderedMap;
 use crate::time::Instant;
 
 /// How often a draw that hit somebody who does not count is repeated before whoever is next stands in.
@@ -35,7 +35,7 @@ pub struct Picker {
     table: Arc<Table>,
     cursor: Arc<Cursor>,
     nobody: PickError,
-    views: BTreeMap<Filter, Held>,
+    views: OrderedMap<Filter, Held>,
 }
 
 /// A node that can be picked.
@@ -181,7 +181,7 @@ impl Picker {
             Slot { learned: Arc::clone(&node.learned), node, weight, call }
         };
         let slots = members.into_iter().map(slot).collect();
-        Self { shared: Arc::clone(shared), slots, table, cursor: Arc::clone(cursor), nobody, views: BTreeMap::new() }
+        Self { shared: Arc::clone(shared), slots, table, cursor: Arc::clone(cursor), nobody, views: OrderedMap::new() }
     }
 
     /// Whether it is a picker among just these.
@@ -194,7 +194,7 @@ impl Picker {
     }
 
     /// The same picker with these views.
-    pub(super) fn with_views(&self, views: BTreeMap<Filter, Held>) -> Self {
+    pub(super) fn with_views(&self, views: OrderedMap<Filter, Held>) -> Self {
         Self {
             shared: Arc::clone(&self.shared),
             slots: Arc::clone(&self.slots),
@@ -205,7 +205,7 @@ impl Picker {
         }
     }
 
-    pub(super) const fn views(&self) -> &BTreeMap<Filter, Held> {
+    pub(super) const fn views(&self) -> &OrderedMap<Filter, Held> {
         &self.views
     }
 }

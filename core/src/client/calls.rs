@@ -1,17 +1,18 @@
 //! Requests under way: who waits for which answer, and until when.
 
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::VecDeque;
 
 use crate::http::body::BodyBuffer;
 use crate::http::{Head, Request, RequestId, Transmit};
+use crate::ordered::{OrderedMap, OrderedSet};
 use crate::time::Instant;
 
 /// The requests of one machine. `T` says what each is about.
 #[derive(Debug)]
 pub(crate) struct Calls<T> {
     last: u64,
-    open: BTreeMap<RequestId, Call<T>>,
-    deadlines: BTreeSet<(Instant, RequestId)>,
+    open: OrderedMap<RequestId, Call<T>>,
+    deadlines: OrderedSet<(Instant, RequestId)>,
     out: VecDeque<Transmit>,
     body_limit: usize,
 }
@@ -41,7 +42,7 @@ pub(crate) struct Call<T> {
 
 impl<T> Calls<T> {
     pub(crate) const fn new(body_limit: usize) -> Self {
-        Self { last: 0, open: BTreeMap::new(), deadlines: BTreeSet::new(), out: VecDeque::new(), body_limit }
+        Self { last: 0, open: OrderedMap::new(), deadlines: OrderedSet::new(), out: VecDeque::new(), body_limit }
     }
 
     /// Sends a request. Without an answer until the deadline, [`overdue`](Self::overdue) names it.

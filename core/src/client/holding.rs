@@ -29,7 +29,7 @@
 //! Beside the phase there is the *cover*: until when the last acknowledged renewal, counted from when it was sent, proves
 //! that the registry has the instance. It alone decides whether a registration says that it is registered.
 
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -41,6 +41,7 @@ use crate::fault::Fault;
 use crate::http::RequestId;
 use crate::instance::{Patch, ServiceInstance};
 use crate::name::Key;
+use crate::ordered::{OrderedMap, OrderedSet};
 use crate::protocol::Problem;
 use crate::registry::Outcome;
 use crate::time::Instant;
@@ -104,23 +105,23 @@ pub(crate) struct Terms<L> {
 /// All registrations of a client.
 #[derive(Debug)]
 pub(crate) struct Holdings<L> {
-    entries: BTreeMap<RegistrationId, Holding<L>>,
-    keys: BTreeMap<Key, RegistrationId>,
+    entries: OrderedMap<RegistrationId, Holding<L>>,
+    keys: OrderedMap<Key, RegistrationId>,
     /// Those that are leaving, by what they were.
-    leaving: BTreeMap<Key, Vec<RegistrationId>>,
+    leaving: OrderedMap<Key, Vec<RegistrationId>>,
     /// When each has something to do next.
-    due: BTreeSet<(Instant, RegistrationId)>,
+    due: OrderedSet<(Instant, RegistrationId)>,
     /// Those that have something to send now.
-    ready: BTreeSet<(Urgency, RegistrationId)>,
+    ready: OrderedSet<(Urgency, RegistrationId)>,
     /// Those whose state is news.
-    news: BTreeSet<RegistrationId>,
+    news: OrderedSet<RegistrationId>,
     /// Requests that are not wanted any more.
     dropped: Vec<RequestId>,
     /// How many live with each ttl.
-    ttls: BTreeMap<Duration, usize>,
+    ttls: OrderedMap<Duration, usize>,
     over: VecDeque<RegistrationId>,
     /// What was given up and perhaps arrives yet: the number by which, as long as the registry has not confirmed it.
-    given_up: BTreeMap<Key, u64>,
+    given_up: OrderedMap<Key, u64>,
     last: u64,
     sequence: u64,
     closing: bool,
@@ -160,7 +161,7 @@ struct Holding<L> {
     generation: Option<u64>,
     outcome: Option<Outcome>,
     /// Metadata keys that the registry may have from us.
-    said_keys: BTreeSet<String>,
+    said_keys: OrderedSet<String>,
     backoff: Backoff,
     registered: u64,
     problem: Option<String>,
@@ -199,16 +200,16 @@ struct Held<L> {
 impl<L> Holdings<L> {
     pub(crate) const fn new() -> Self {
         Self {
-            entries: BTreeMap::new(),
-            keys: BTreeMap::new(),
-            leaving: BTreeMap::new(),
-            due: BTreeSet::new(),
-            ready: BTreeSet::new(),
-            news: BTreeSet::new(),
+            entries: OrderedMap::new(),
+            keys: OrderedMap::new(),
+            leaving: OrderedMap::new(),
+            due: OrderedSet::new(),
+            ready: OrderedSet::new(),
+            news: OrderedSet::new(),
             dropped: Vec::new(),
-            ttls: BTreeMap::new(),
+            ttls: OrderedMap::new(),
             over: VecDeque::new(),
-            given_up: BTreeMap::new(),
+            given_up: OrderedMap::new(),
             last: 0,
             sequence: 0,
             closing: false,

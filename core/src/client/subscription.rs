@@ -39,7 +39,6 @@
 //! [`settled`](Subscriptions::settled). A snapshot that an interest refuses is refused for all, and so is the rest of the
 //! delivery.
 
-use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::cmp::Ordering;
 use core::time::Duration;
@@ -50,6 +49,7 @@ use super::{CommandError, Provenance, SubscriptionId, Update, View};
 use crate::catalog::Selector;
 use crate::fault::{Fault, Faults};
 use crate::name::{InstanceId, ServiceName};
+use crate::ordered::{OrderedMap, OrderedSet};
 use crate::set::Cursor;
 use crate::time::Instant;
 use interest::{Edit, Interest};
@@ -123,14 +123,14 @@ pub struct SubscriptionCounters {
 pub struct Subscriptions {
     config: SubscriptionConfig,
     now: Instant,
-    interests: BTreeMap<InterestId, Interest>,
-    by_selector: BTreeMap<Selector, InterestId>,
+    interests: OrderedMap<InterestId, Interest>,
+    by_selector: OrderedMap<Selector, InterestId>,
     /// Those that are prefixes.
-    wide: BTreeSet<InterestId>,
-    places: BTreeMap<SubscriptionId, Place>,
-    ready: BTreeSet<SubscriptionId>,
+    wide: OrderedSet<InterestId>,
+    places: OrderedMap<SubscriptionId, Place>,
+    ready: OrderedSet<SubscriptionId>,
     /// When an interest wants to be looked at.
-    alarms: BTreeSet<(Instant, InterestId)>,
+    alarms: OrderedSet<(Instant, InterestId)>,
     last_interest: u64,
     last_subscription: u64,
     /// Rises with every interest that comes or goes.
@@ -151,12 +151,12 @@ impl Subscriptions {
         Self {
             config,
             now: Instant::from_micros(0),
-            interests: BTreeMap::new(),
-            by_selector: BTreeMap::new(),
-            wide: BTreeSet::new(),
-            places: BTreeMap::new(),
-            ready: BTreeSet::new(),
-            alarms: BTreeSet::new(),
+            interests: OrderedMap::new(),
+            by_selector: OrderedMap::new(),
+            wide: OrderedSet::new(),
+            places: OrderedMap::new(),
+            ready: OrderedSet::new(),
+            alarms: OrderedSet::new(),
             last_interest: 0,
             last_subscription: 0,
             version: 0,
@@ -261,7 +261,7 @@ impl Subscriptions {
     // What the backend asks.
 
     /// Whether something is held, and confirmed or from a former life, that a list of this does not have. O(held).
-    pub(crate) fn lacks(&self, selector: &Selector, listed: &BTreeSet<(ServiceName, InstanceId)>) -> bool {
+    pub(crate) fn lacks(&self, selector: &Selector, listed: &OrderedSet<(ServiceName, InstanceId)>) -> bool {
         let namespace = selector.namespace();
         let held = self.interests.values().filter(|it| it.selector.namespace() == namespace);
         let held = held.flat_map(|it| &it.instances).filter(|(_, held)| held.unconfirmed.is_none());

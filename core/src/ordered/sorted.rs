@@ -4,10 +4,16 @@ use alloc::vec::{self, Vec};
 use core::borrow::Borrow;
 use core::fmt;
 use core::ops::{Bound, RangeBounds};
+use core::slice;
 
 /// An ordered map, as a sorted list. Finding takes O(log n); putting in and taking out O(n), and O(1) at the end.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SortedMap<K, V>(Vec<(K, V)>);
+
+/// The entries of a map, in order.
+pub type Iter<'a, K, V> = core::iter::Map<slice::Iter<'a, (K, V)>, fn(&'a (K, V)) -> (&'a K, &'a V)>;
+/// What is in a set, in order.
+pub type Items<'a, T> = core::iter::Map<slice::Iter<'a, (T, ())>, fn(&'a (T, ())) -> &'a T>;
 
 impl<K, V> SortedMap<K, V> {
     /// An empty one.
@@ -34,7 +40,7 @@ impl<K, V> SortedMap<K, V> {
     }
 
     /// The entries in order.
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&K, &V)> + ExactSizeIterator + Clone {
+    pub fn iter(&self) -> Iter<'_, K, V> {
         self.0.iter().map(|(key, value)| (key, value))
     }
 
@@ -316,7 +322,7 @@ impl<K, V> IntoIterator for SortedMap<K, V> {
 
 impl<'a, K, V> IntoIterator for &'a SortedMap<K, V> {
     type Item = (&'a K, &'a V);
-    type IntoIter = core::iter::Map<core::slice::Iter<'a, (K, V)>, fn(&'a (K, V)) -> (&'a K, &'a V)>;
+    type IntoIter = Iter<'a, K, V>;
     fn into_iter(self) -> Self::IntoIter {
         self.0.iter().map(|(key, value)| (key, value))
     }
@@ -324,7 +330,7 @@ impl<'a, K, V> IntoIterator for &'a SortedMap<K, V> {
 
 impl<'a, K, V> IntoIterator for &'a mut SortedMap<K, V> {
     type Item = (&'a K, &'a mut V);
-    type IntoIter = core::iter::Map<core::slice::IterMut<'a, (K, V)>, fn(&'a mut (K, V)) -> (&'a K, &'a mut V)>;
+    type IntoIter = core::iter::Map<slice::IterMut<'a, (K, V)>, fn(&'a mut (K, V)) -> (&'a K, &'a mut V)>;
     fn into_iter(self) -> Self::IntoIter {
         self.0.iter_mut().map(|(key, value)| (&*key, value))
     }
@@ -359,8 +365,8 @@ impl<T> SortedSet<T> {
     }
 
     /// What is in it, in order.
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &T> + ExactSizeIterator + Clone {
-        self.0.keys()
+    pub fn iter(&self) -> Items<'_, T> {
+        self.0.0.iter().map(|(item, ())| item)
     }
 
     /// The first one.
@@ -440,6 +446,12 @@ impl<T: Ord> Extend<T> for SortedSet<T> {
     }
 }
 
+impl<'a, T: Ord + Copy + 'a> Extend<&'a T> for SortedSet<T> {
+    fn extend<I: IntoIterator<Item = &'a T>>(&mut self, items: I) {
+        self.extend(items.into_iter().copied());
+    }
+}
+
 impl<T: Ord> FromIterator<T> for SortedSet<T> {
     fn from_iter<I: IntoIterator<Item = T>>(items: I) -> Self {
         let mut set = Self::new();
@@ -464,7 +476,7 @@ impl<T> IntoIterator for SortedSet<T> {
 
 impl<'a, T> IntoIterator for &'a SortedSet<T> {
     type Item = &'a T;
-    type IntoIter = core::iter::Map<core::slice::Iter<'a, (T, ())>, fn(&'a (T, ())) -> &'a T>;
+    type IntoIter = Items<'a, T>;
     fn into_iter(self) -> Self::IntoIter {
         self.0.0.iter().map(|(item, ())| item)
     }

@@ -1,6 +1,5 @@
 //! What the user of the client wants of it.
 
-use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -8,6 +7,7 @@ use super::{Backoff, GUESSED_TTL, Holding, Holdings, MOST_REMEMBERED, Phase};
 use crate::client::{ClientConfig, CommandError, Registration, RegistrationId, RegistrationState};
 use crate::fault::Fault;
 use crate::instance::{Patch, ServiceInstance};
+use crate::ordered::OrderedSet;
 use crate::packed::Instance;
 use crate::time::Instant;
 
@@ -50,7 +50,7 @@ impl<L> Holdings<L> {
             doubt: self.given_up.contains_key(&key),
             generation: None,
             outcome: None,
-            said_keys: BTreeSet::new(),
+            said_keys: OrderedSet::new(),
             backoff: Backoff::default(),
             registered: 0,
             problem: None,

@@ -1,6 +1,5 @@
 //! The last known sets as bytes, for a cold start while the registry is down.
 
-use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -11,6 +10,7 @@ use smol_str::SmolStr;
 use super::interest::{Held, Interest};
 use crate::catalog::Selector;
 use crate::name::{Namespace, ServiceKey, ServiceName};
+use crate::ordered::OrderedMap;
 use crate::packed::Instance;
 use crate::set::{Cursor, Epoch, Revision};
 
@@ -108,7 +108,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<Interest>, CacheError> {
             (None, Some(prefix)) => Selector::Prefix { namespace, prefix },
             _ => return Err(corrupt(&"a set names a service or a prefix")),
         };
-        let mut instances = BTreeMap::new();
+        let mut instances = OrderedMap::new();
         for Entry { instance, ttl_ms } in set.instances {
             if !selector.names(selector.namespace(), instance.service()) {
                 return Err(corrupt(&"an instance is in a set that does not name its service"));

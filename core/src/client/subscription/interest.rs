@@ -1,6 +1,5 @@
 //! One interest: what is held of a selector, and what a snapshot does to it.
 
-use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::cmp::Ordering;
 use core::time::Duration;
@@ -9,6 +8,7 @@ use crate::catalog::Selector;
 use crate::client::{Provenance, SubscriptionId};
 use crate::fault::{Fault, Faults};
 use crate::name::{InstanceId, ServiceName};
+use crate::ordered::{OrderedMap, OrderedSet};
 use crate::packed::Instance;
 use crate::set::Cursor;
 use crate::time::Instant;
@@ -44,7 +44,7 @@ impl Held {
 #[derive(Clone, Debug)]
 pub(super) struct Interest {
     pub(super) selector: Selector,
-    pub(super) instances: BTreeMap<InstanceKey, Held>,
+    pub(super) instances: OrderedMap<InstanceKey, Held>,
     pub(super) provenance: Provenance,
     /// Whether changes can be applied: there was a snapshot in this life of the client.
     pub(super) based: bool,
@@ -55,7 +55,7 @@ pub(super) struct Interest {
     pub(super) unsettled: bool,
     /// When the first of the unconfirmed ones goes, once the registry has settled. May be early.
     pub(super) due: Option<Instant>,
-    pub(super) subscribers: BTreeSet<SubscriptionId>,
+    pub(super) subscribers: OrderedSet<SubscriptionId>,
     /// Until when it is followed although nobody asks.
     pub(super) lingers: Option<Instant>,
     /// What the alarm is set to.
@@ -66,14 +66,14 @@ impl Interest {
     pub(super) const fn new(selector: Selector) -> Self {
         Self {
             selector,
-            instances: BTreeMap::new(),
+            instances: OrderedMap::new(),
             provenance: Provenance::Unknown,
             based: false,
             cursor: None,
             left: Vec::new(),
             unsettled: false,
             due: None,
-            subscribers: BTreeSet::new(),
+            subscribers: OrderedSet::new(),
             lingers: None,
             alarm: None,
         }
@@ -114,7 +114,7 @@ impl Interest {
     /// What a snapshot does to the instances. Dates the interest. O(listed + held).
     pub(super) fn snapshot(
         &mut self,
-        listed: BTreeMap<InstanceKey, Held>,
+        listed: OrderedMap<InstanceKey, Held>,
         cursor: Option<&Cursor>,
         keep: bool,
         now: Instant,

@@ -1,7 +1,5 @@
 //! One subscription: what its holder has been given, as the difference from what is held.
 
-use alloc::collections::BTreeMap;
-use alloc::collections::btree_map::Entry;
 use alloc::vec::Vec;
 
 use smol_str::SmolStr;
@@ -10,6 +8,7 @@ use super::InterestId;
 use super::interest::{InstanceKey, Interest};
 use crate::client::{Causes, Provenance, Update};
 use crate::fault::{Fault, Faults};
+use crate::ordered::{Entry, OrderedMap};
 use crate::packed::Instance;
 use crate::set::Change;
 
@@ -23,14 +22,14 @@ pub(super) struct Place {
     /// The provenance that was given last; `None` before the first update.
     told: Option<Provenance>,
     /// How the instances looked that look different now.
-    before: BTreeMap<InstanceKey, Option<Instance>>,
+    before: OrderedMap<InstanceKey, Option<Instance>>,
     /// Why those went that were given and are not there, as far as that is known.
     causes: Causes,
 }
 
 impl Place {
     pub(super) const fn new(interest: InterestId) -> Self {
-        Self { interest, told: None, before: BTreeMap::new(), causes: BTreeMap::new() }
+        Self { interest, told: None, before: OrderedMap::new(), causes: Causes::new() }
     }
 
     /// An instance has changed. O(log n).

@@ -1,6 +1,5 @@
 //! What a stream of the registry says, and what that makes of the sets.
 
-use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::cmp::Ordering;
 use core::time::Duration;
@@ -13,6 +12,7 @@ use crate::catalog::Selector;
 use crate::client::Provenance;
 use crate::fault::Fault;
 use crate::name::{InstanceId, ServiceKey};
+use crate::ordered::OrderedSet;
 use crate::packed::Instance;
 use crate::set::Cursor;
 use crate::time::Instant;
@@ -166,7 +166,7 @@ impl Subscriptions {
         if stream.version == Some(self.version) {
             return;
         }
-        let named: BTreeSet<&Selector> = stream.selectors.iter().collect();
+        let named: OrderedSet<&Selector> = stream.selectors.iter().collect();
         let is_wide = |s: &&Selector| !stream.only && matches!(s, Selector::Prefix { .. });
         let wide: Vec<&Selector> = named.iter().copied().filter(is_wide).collect();
         let follows = |s: &Selector| named.contains(s) || wide.iter().any(|wide| wide.covers(s));
