@@ -133,6 +133,11 @@ faults! {
     PutConfirmsNothing,
     /// An older snapshot of an epoch that was left is taken.
     EpochsForgotten,
+    // Of what watchers report.
+    /// A watch takes a report of what it was not handed.
+    AppliedUnhanded,
+    /// A watch takes a report that goes back.
+    AppliedGoesBack,
     // Of clients of Consul.
     /// An index that has gone back is waited from.
     ConsulIndexKept,
