@@ -131,6 +131,10 @@ faults! {
     CoveredUnseeded,
     /// An instance that came back is not taken for confirmed.
     PutConfirmsNothing,
+    /// What was received is reported as applied, before its holders have taken it.
+    AppliedUntaken,
+    /// A report that failed is not made up for.
+    ReportForgotten,
     /// An older snapshot of an epoch that was left is taken.
     EpochsForgotten,
     // Of what watchers report.
