@@ -23,6 +23,7 @@ mod register;
 mod serve;
 pub mod signals;
 mod watch;
+mod watches;
 
 /// Service registration and discovery: the registry server, its clients, a sidecar for any program, and a demo.
 #[derive(Debug, Parser)]
@@ -45,6 +46,7 @@ enum Command {
     Get(get::Get),
     List(list::List),
     Watch(watch::Watch),
+    Watches(watches::Watches),
     Events(events::Events),
     History(history::History),
     Demo(demo::Demo),
@@ -91,6 +93,7 @@ impl Command {
             Self::Get(command) => command.run().await,
             Self::List(command) => command.run().await,
             Self::Watch(command) => command.run().await,
+            Self::Watches(command) => command.run().await,
             Self::Events(command) => command.run().await,
             Self::History(command) => command.run().await,
             Self::Demo(command) => command.run().await,

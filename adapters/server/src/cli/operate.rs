@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::args::{Connection, Format, parse_pair};
 use super::exit::Usage;
-use super::output;
+use super::{output, watches};
 use crate::client::CALL_TIMEOUT;
 use crate::config::units;
 
@@ -55,6 +55,10 @@ pub(super) struct Drain {
     /// Why, for those who will wonder
     #[arg(long)]
     reason: String,
+    /// Wait so long until every watcher that reports has applied it; exit with 6 if one has not [default: 30s]
+    #[arg(long, value_name = "DURATION", value_parser = units::parse_duration, num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "30s")]
+    wait: Option<Duration>,
 }
 
 impl Drain {
@@ -65,7 +69,11 @@ impl Drain {
             ..OverlayMessage::default()
         };
         let answer = self.subject.call(Method::PATCH, "overlay", &body).await?;
-        self.subject.print(&answer, "is draining: it stays listed and gets no new calls")
+        self.subject.print(&answer, "is draining: it stays listed and gets no new calls")?;
+        let Some(patience) = self.wait else { return Ok(()) };
+        let (client, revision) = (self.subject.connection.client()?, answer["revision"].as_u64().unwrap_or_default());
+        let told = watches::wait_told(&client, &self.subject.service, revision, patience).await?;
+        if self.subject.format.json { Ok(()) } else { output::line(told) }
     }
 }
 

@@ -19,7 +19,9 @@ use super::problem::Problem;
 use super::query::Query;
 use super::route::{self, Class, Found, Operation, Route};
 use super::security;
-use super::{Server, events, history, holder, intake, openapi, operator, reads, status, targets, upstream, watch};
+use super::{
+    Server, events, history, holder, intake, openapi, operator, reads, status, targets, upstream, watch, watches,
+};
 
 /// A batch of renewals is longer than any other body: so much a lease, and something around them.
 const RENEWALS_BYTES: usize = RENEWALS_LIMIT * 40 + 1024;
@@ -180,7 +182,8 @@ pub(super) fn dispatch(operation: Operation, call: &Call<'_>) -> Answer {
         Operation::Settle => operator::settle(call),
         Operation::Namespaces => reads::namespaces(call),
         Operation::Overlays => reads::overlays(call),
-        Operation::Watches => watch::watches(call),
+        Operation::Watches => watches::watches(call),
+        Operation::Applied => watches::applied(call),
         Operation::Status => status::status(call),
         Operation::History => history::history(call),
         Operation::Events => events::events(call),

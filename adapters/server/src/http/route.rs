@@ -21,6 +21,7 @@ pub(super) enum Operation {
     Namespaces,
     Overlays,
     Watches,
+    Applied,
     Status,
     History,
     Events,
@@ -86,6 +87,7 @@ routes! {
     Namespaces GET Query "namespaces" ["v1" / "namespaces"]
     Overlays GET Query "overlays" ["v1" / "overlays"]
     Watches GET Query "watches" ["v1" / "watches"]
+    Applied POST Vital "applied" ["v1" / "watches" / "applied"]
     Status GET Vital "status" ["v1" / "status"]
     History GET Query "history" ["v1" / "history"]
     Events GET Query "events" ["v1" / "events"]
