@@ -17,7 +17,9 @@ use hashbrown::HashTable;
 use smol_str::SmolStr;
 
 pub use read::{Compacted, Found, ServiceSummary};
-pub use watch::{Delivered, Delivery, Notice, Selector, SelectorSnapshot, WatchError, WatchId, WatchInfo, WatchStart};
+pub use watch::{
+    Applied, Delivered, Delivery, Notice, Selector, SelectorSnapshot, WatchError, WatchId, WatchInfo, WatchStart,
+};
 
 use crate::event::{Caller, Cause};
 use crate::fault::{Fault, Faults};

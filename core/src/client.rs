@@ -138,6 +138,9 @@ pub trait Backend: fmt::Debug + Send {
     fn poll_event(&mut self) -> Option<ClientEvent>;
 
     /// What a subscription has not seen. `None`: nothing. O(changes).
+    ///
+    /// Who takes it has applied it, as far as the registry is told. So this may bring
+    /// [`poll_timeout`](Self::poll_timeout) forward.
     #[must_use]
     fn poll_update(&mut self, id: SubscriptionId) -> Option<Update>;
 

@@ -131,8 +131,17 @@ faults! {
     CoveredUnseeded,
     /// An instance that came back is not taken for confirmed.
     PutConfirmsNothing,
+    /// What was received is reported as applied, before its holders have taken it.
+    AppliedUntaken,
+    /// A report that failed is not made up for.
+    ReportForgotten,
     /// An older snapshot of an epoch that was left is taken.
     EpochsForgotten,
+    // Of what watchers report.
+    /// A watch takes a report of what it was not handed.
+    AppliedUnhanded,
+    /// A watch takes a report that goes back.
+    AppliedGoesBack,
     // Of clients of Consul.
     /// An index that has gone back is waited from.
     ConsulIndexKept,

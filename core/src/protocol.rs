@@ -380,7 +380,34 @@ impl WatchedMessage {
     }
 }
 
+/// The body of a report: up to where a watcher has applied what it was handed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppliedMessage {
+    /// The watch, as its [`OpenedMessage`] called it.
+    pub watch: SmolStr,
+    /// The cursor. Its revision is 0 if nothing was applied yet.
+    pub applied: SmolStr,
+}
+
+/// The answer to a report.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TakenMessage {
+    /// Whether it was taken. If not, there is no such watch in this epoch, or it has said or been handed something else:
+    /// the same report would not be taken later either.
+    pub taken: bool,
+    /// When.
+    #[serde(flatten)]
+    pub dated: Dated,
+}
+
 // The events of a watch.
+
+/// The data of a `watch` event, the first of a stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenedMessage {
+    /// What the watch is called in reports. Opaque, and nobody else's to know.
+    pub watch: SmolStr,
+}
 
 /// The data of a `snapshot` event: so many of the next `put` events are all there is of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -168,6 +168,12 @@ impl Registry {
         self.catalog.unwatch(watch);
     }
 
+    /// A watcher says up to where it has applied what it was handed; see [`Catalog::applied`].
+    pub fn applied(&mut self, watch: WatchId, revision: Revision, now: Instant) -> bool {
+        let now = self.advance(now);
+        self.catalog.applied(watch, revision, now)
+    }
+
     // Outputs.
 
     /// The next watch that has something to deliver; see [`Catalog::poll_ready`]. May change after any input.

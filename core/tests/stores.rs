@@ -102,6 +102,8 @@ const SHOWN_ELSEWHERE: &[(Fault, &str)] = &[
     (Fault::NumberIgnored, FLEET),
     (Fault::HalfDelivery, FLEET),
     (Fault::LingersForever, FLEET),
+    (Fault::AppliedUntaken, FLEET),
+    (Fault::ReportForgotten, FLEET),
     (Fault::ConsulSuccessorRemoved, STORIES),
 ];
 

@@ -79,6 +79,7 @@ impl<R: Runtime> Driver<R> {
         state.acknowledgements.take(wakers);
         let cache = state.machine.poll_cache();
         let standing = Standing { timeout: state.next_timeout(), closed: state.machine.is_closed() };
+        state.armed = standing.timeout;
         drop(state);
 
         for (event, key) in events.drain(..) {

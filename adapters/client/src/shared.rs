@@ -50,6 +50,8 @@ pub(crate) struct State {
     /// Those who wait for the end.
     pub(crate) enders: Waiters,
     pub(crate) observed: Observed,
+    /// When the driver comes back by itself.
+    pub(crate) armed: Option<Instant>,
     /// Whether the machine was told to close.
     pub(crate) closing: bool,
     /// Whether nobody drives the machine any more.
@@ -88,6 +90,7 @@ impl Shared {
             acknowledgements: Waiters::default(),
             enders: Waiters::default(),
             observed: Observed::default(),
+            armed: None,
             closing: false,
             ended: false,
         };
@@ -359,6 +362,11 @@ impl State {
         let deadline = self.deadlines.first().map(|(at, _)| *at);
         let parting = self.partings.first().map(|(at, _)| *at);
         self.machine.poll_timeout().into_iter().chain(deadline).chain(parting).min()
+    }
+
+    /// Whether that is earlier than the driver knows: what a holder takes may be something to report.
+    pub(crate) fn is_due_earlier(&self) -> bool {
+        self.next_timeout().is_some_and(|at| self.armed.is_none_or(|armed| at < armed))
     }
 
     pub(crate) fn counters(&self) -> Counters {

@@ -173,8 +173,12 @@ impl Watcher {
                 None => (Poll::Pending, state.park_watcher(self.id, waker)),
             }
         };
+        let wakes = result.is_ready() && state.is_due_earlier();
         drop(state);
         drop(old);
+        if wakes {
+            self.handle.shared.driver.wake();
+        }
         result
     }
 }

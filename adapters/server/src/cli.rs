@@ -24,6 +24,7 @@ mod register;
 mod serve;
 pub mod signals;
 mod watch;
+mod watches;
 
 /// Service registration and discovery: the registry server, its clients, a sidecar for any program, and a demo.
 #[derive(Debug, Parser)]
@@ -47,6 +48,7 @@ enum Command {
     List(list::List),
     Find(find::Find),
     Watch(watch::Watch),
+    Watches(watches::Watches),
     Events(events::Events),
     History(history::History),
     Demo(demo::Demo),
@@ -94,6 +96,7 @@ impl Command {
             Self::List(command) => command.run().await,
             Self::Find(command) => command.run().await,
             Self::Watch(command) => command.run().await,
+            Self::Watches(command) => command.run().await,
             Self::Events(command) => command.run().await,
             Self::History(command) => command.run().await,
             Self::Demo(command) => command.run().await,

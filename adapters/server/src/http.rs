@@ -32,6 +32,7 @@ mod status;
 mod targets;
 mod upstream;
 mod watch;
+mod watches;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};

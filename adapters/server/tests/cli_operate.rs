@@ -119,3 +119,37 @@ fn events_are_followed_as_they_happen() {
     assert_eq!(events.interrupt(), 0);
     eventually("the holder is back", || (registry.ids("web") == ["a"]).then_some(()));
 }
+
+#[test]
+fn a_drain_waits_until_those_who_watch_have_applied_it() {
+    let (registry, _holder) = with_one_instance();
+    // The table is of a whole client, which takes what it is told.
+    let mut watcher = registry.start_client(&["watch", "web", "--json"]);
+    watcher.line();
+    eventually("it reports", || {
+        let watches = registry.run(&["watches", "web", "--json"]).json();
+        (watches["told"] == 1).then_some(())
+    });
+    let said = registry.run(&["drain", "web", "a", "--reason=INC-1", "--wait=20s"]).ok();
+    assert!(said.contains("web/a is draining") && said.contains("1 of 1 has applied revision"), "{said}");
+    let table = registry.run(&["watches", "web"]).ok();
+    assert!(table.contains("APPLIED") && table.contains("1 of 1 has applied revision"), "{table}");
+    assert!(registry.run(&["watches"]).ok().contains("web"), "without a service there are all");
+}
+
+#[test]
+fn a_drain_whose_watchers_have_not_applied_it_in_time_says_who() {
+    let (registry, _holder) = with_one_instance();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let client = runtime.block_on(periplus_tokio::connect(&format!("{}?caller=sluggard", registry.url())));
+    let client = client.unwrap();
+    let _never_looks = runtime.block_on(async { client.watch("web") }).unwrap();
+    eventually("it reports", || {
+        let watches = registry.run(&["watches", "web", "--json"]).json();
+        (watches["not_told"] == 1).then_some(())
+    });
+    let done = registry.run(&["drain", "web", "a", "--reason=INC-1", "--wait=500ms"]);
+    assert_eq!(done.code, 6, "{done:?}");
+    assert!(done.stdout.contains("web/a is draining"), "{done:?}");
+    assert!(done.stderr.contains("0 of 1 have applied") && done.stderr.contains("sluggard"), "{done:?}");
+}

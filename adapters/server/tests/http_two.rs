@@ -57,7 +57,8 @@ async fn one_connection_registers_renews_lists_and_watches() {
         let frame = tokio::time::timeout(Duration::from_secs(30), watch.frame()).await.unwrap().unwrap().unwrap();
         seen += std::str::from_utf8(&frame.into_data().unwrap()).unwrap();
     }
-    assert!(seen.starts_with("event: snapshot\n"), "{seen}");
+    let named = seen.strip_prefix("event: watch\n").and_then(|rest| rest.split_once("\n\n"));
+    assert!(named.is_some_and(|(_, rest)| rest.starts_with("event: snapshot\n")), "{seen}");
 }
 
 #[tokio::test]

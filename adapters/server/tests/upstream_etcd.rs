@@ -317,3 +317,24 @@ async fn an_instance_that_drains_is_hidden_and_comes_back() {
     assert!(registration.close().await.confirmed);
     blocking(|| drop((server, etcd)));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watcher_of_a_mirror_says_what_it_has_applied() {
+    let Some(etcd) = blocking(|| Etcd::new(stores::Server::Etcd)) else { return };
+    let server = blocking(|| over(&etcd));
+    let client = client(&[&server]).await;
+    let mut watcher = client.watch("web").unwrap();
+    watcher.next().await.unwrap();
+    let told = |told: u64, not_told: u64| {
+        let answer = || server.get("/v1/watches?service=web").ok();
+        let same = |answer: serde_json::Value| answer["told"] == told && answer["not_told"] == not_told;
+        blocking(|| eventually("the report", || same(answer()).then_some(())));
+    };
+    told(1, 0);
+    blocking(|| etcd.put("/microservices/web/a", &instance("a").to_string_json()));
+    told(0, 1);
+    watcher.next().await.unwrap();
+    told(1, 0);
+    drop(watcher);
+    blocking(|| drop((server, etcd)));
+}

@@ -3,27 +3,29 @@
 //!
 //! Calls (registrations, renewals, deregistrations) and the watch stream fail and recover apart: each has its own
 //! [back-off](crate::client::Backoff) and its own origin in use. All renewals that are due travel as one request. One
-//! stream carries everything that is followed; when that changes, a new stream takes over where the old one was.
+//! stream carries everything that is followed; when that changes, a new stream takes over where the old one was. What
+//! its holders have applied of it is reported now and then.
 //!
 //! # States and inputs
 //!
-//! What each input does to a client that does one thing: *down*, the way to the registry has failed, and is tried again
+//! What each input does to a client that does one thing, or reports of the stream it has: *down*, the way to the registry has failed, and is tried again
 //! after a while; *stale* and *told*, what the subscription learns.
 //!
-//! | input | not ours, or over | a call | a stream, opening | a stream, open |
-//! |---|---|---|---|---|
-//! | head: success | – | – | up | – |
-//! | head: success, of another type | – | – | dropped, down | – |
-//! | head: refusal | – | – | – | – |
-//! | a chunk | – | – | – | told |
-//! | a chunk beyond the limit | – | dropped, down | dropped, down | dropped, stale, down |
-//! | end | – | down | down | stale, down |
-//! | failure: not sent | – | down | down | stale, down |
-//! | failure: unknown | – | down | down | stale, down |
-//! | nothing for a minute | – | dropped, down | dropped, down | dropped, stale, down |
+//! | input | not ours, or over | a call | a stream, opening | a stream, open | a report |
+//! |---|---|---|---|---|---|
+//! | head: success | – | – | up | – | – |
+//! | head: success, of another type | – | – | dropped, down | – | – |
+//! | head: refusal | – | – | – | – | – |
+//! | a chunk | – | – | – | told | – |
+//! | a chunk beyond the limit | – | dropped, down | dropped, down | dropped, stale, down | dropped |
+//! | end | – | down | down | stale, down | – |
+//! | failure: not sent | – | down | down | stale, down | – |
+//! | failure: unknown | – | down | down | stale, down | – |
+//! | nothing for a minute | – | dropped, down | dropped, down | dropped, stale, down | dropped, stale, down |
 
 mod answer;
 mod ask;
+mod report;
 mod stream;
 
 use crate::client::ClientConfig;
@@ -70,12 +72,20 @@ impl Native {
     }
 }
 
+/// What a request that does no work is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Aside {
+    /// A watch.
+    Watch,
+    /// What the holders of a watch have applied.
+    Report,
+}
+
 impl Protocol for Wire {
     type Lease = Lease;
     /// The number of a renewal.
     type Step = u64;
-    /// A watch.
-    type Aside = ();
+    type Aside = Aside;
 
     const BATCH: usize = RENEWALS_LIMIT;
 
@@ -88,11 +98,11 @@ impl Protocol for Wire {
     }
 
     fn asides(&self) -> usize {
-        self.streams.len()
+        self.streams.calls()
     }
 
-    fn is_streamed((): &()) -> bool {
-        true
+    fn is_streamed(aside: &Aside) -> bool {
+        *aside == Aside::Watch
     }
 
     fn on_aside_head(machine: &mut Native, id: RequestId, head: &Head, now: Instant) {
@@ -107,6 +117,9 @@ impl Protocol for Wire {
         let Some(call) = machine.calls.end(id) else {
             return;
         };
+        if matches!(call.what, What::Aside(Aside::Report)) {
+            return machine.on_reported(id, &call, now);
+        }
         match &call.head {
             Some(head) if head.is_success() => {
                 machine.on_failure(id, Some(call), Fall::Broken, true, "the registry ended the stream", now);
@@ -123,11 +136,19 @@ impl Protocol for Wire {
         reason: &str,
         now: Instant,
     ) {
-        machine.on_stream_over(id, call.way, fall, reason, now);
+        match call.what {
+            What::Aside(Aside::Report) => machine.on_unreported(id, None, now),
+            _ => machine.on_stream_over(id, call.way, fall, reason, now),
+        }
+    }
+
+    fn on_taken(machine: &mut Native) {
+        machine.plan_report();
     }
 
     fn follow(machine: &mut Native, now: Instant) {
         machine.open_streams(now);
+        machine.report(now);
     }
 
     fn on_time(machine: &mut Native, now: Instant) {

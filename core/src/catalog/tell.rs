@@ -14,7 +14,7 @@ use super::{Catalog, Found, Service};
 use crate::event::Caller;
 use crate::fault::Fault;
 use crate::log::{Listed, Logged};
-use crate::name::Namespace;
+use crate::name::{Namespace, ServiceKey};
 use crate::packed::Instance;
 use crate::set::{Cursor, Revision};
 use crate::time::Instant;
@@ -123,7 +123,8 @@ impl Catalog {
                 delivery.cursor.revision = if delivery.changes.is_empty() { seen } else { self.newest_of(id) };
             }
         }
-        self.watches.advance(id, delivery.cursor.revision);
+        let tells = turn.seen.is_none() || !delivery.snapshots.is_empty() || !delivery.changes.is_empty();
+        self.watches.advance(id, delivery.cursor.revision, tells);
         Some(delivery)
     }
 
@@ -160,6 +161,20 @@ impl Catalog {
         self.watches.bookmark(id, self.revision).then(|| self.cursor())
     }
 
+    /// A watcher says up to where it has applied what it was handed. Says whether that was taken: not from a watch that
+    /// there is not, nor of what it was not handed, nor of less than it has said before. Changes nothing but
+    /// [`WatchInfo::applied`]. O(1).
+    pub fn applied(&mut self, id: WatchId, revision: Revision, now: Instant) -> bool {
+        self.watches.applied(id, revision, self.faults, now)
+    }
+
+    /// Whether a watcher has applied all that there is for it up to a revision; see [`WatchInfo::has_applied`]. `None`: it
+    /// does not say, or there is no such watch. O(1).
+    #[must_use]
+    pub fn has_applied(&self, id: WatchId, revision: Revision) -> Option<bool> {
+        self.watches.has_applied(id, revision)
+    }
+
     /// Tells the watchers of a namespace, or all, something that is no change. O(watches).
     pub(crate) fn announce(&mut self, namespace: Option<&Namespace>, notice: Notice) {
         let services = &self.services;
@@ -188,6 +203,14 @@ impl Catalog {
     #[must_use]
     pub fn watch_info(&self, id: WatchId) -> Option<WatchInfo> {
         self.watches.info(id, |service| Arc::clone(&self.services[service as usize].key))
+    }
+
+    /// The watches that see a service, by its name or by a prefix of it, each once. O(its watches + prefixes).
+    #[must_use]
+    pub fn watches_of(&self, key: &ServiceKey) -> Vec<WatchId> {
+        let service = self.find_service(&key.namespace, key.service.as_bytes());
+        let by_name = service.into_iter().flat_map(|at| &self.services[at as usize].watchers);
+        by_name.map(|target| self.watches.id_of(*target)).chain(self.watches.prefixes_of(key)).collect()
     }
 
     /// The watches there are.

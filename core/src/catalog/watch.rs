@@ -10,6 +10,7 @@ use crate::event::{Alarm, Caller, Cause};
 use crate::name::{InstanceId, Namespace, ServiceKey};
 use crate::packed::Instance;
 use crate::set::{Cursor, Mutation, Revision};
+use crate::time::Instant;
 
 /// What to watch.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -215,6 +216,15 @@ pub enum Notice {
     },
 }
 
+/// What a watcher has said of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// Up to which revision it has applied what it was handed; zero, if it has applied nothing yet.
+    pub revision: Revision,
+    /// When it first said so.
+    pub since: Instant,
+}
+
 /// What is known of a watch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WatchInfo {
@@ -222,8 +232,35 @@ pub struct WatchInfo {
     pub selectors: Vec<Selector>,
     /// Who opened it.
     pub caller: Arc<Caller>,
-    /// What was delivered last; nothing before the first delivery.
+    /// When it was opened.
+    pub opened: Instant,
+    /// Up to which revision it was handed everything; nothing before the first delivery.
     pub seen: Option<Revision>,
+    /// Where it was told something last, bookmarks and notices apart.
+    pub handed: Option<Revision>,
     /// Whether something waits to be taken.
     pub pending: bool,
+    /// What its watcher reports; nothing, if it does not.
+    pub applied: Option<Applied>,
+}
+
+impl WatchInfo {
+    /// Whether its watcher has applied all that there is for it up to a revision. `None`: it does not say.
+    ///
+    /// What came and went again is never handed out: who has applied all that was handed, and has nothing to take, has
+    /// applied that too.
+    #[must_use]
+    pub fn has_applied(&self, revision: Revision) -> Option<bool> {
+        has_applied(self.applied, self.handed, self.pending, revision)
+    }
+}
+
+pub(super) fn has_applied(
+    applied: Option<Applied>,
+    handed: Option<Revision>,
+    pending: bool,
+    revision: Revision,
+) -> Option<bool> {
+    let applied = applied?.revision;
+    Some(applied >= revision || (!pending && handed <= Some(applied)))
 }

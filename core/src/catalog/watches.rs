@@ -9,8 +9,9 @@ use core::time::Duration;
 use smol_str::SmolStr;
 
 use super::CatalogConfig;
-use super::watch::{Notice, Selector, WatchError, WatchId, WatchInfo, WatchStart};
+use super::watch::{Applied, Notice, Selector, WatchError, WatchId, WatchInfo, WatchStart, has_applied};
 use crate::event::{Alarm, Caller};
+use crate::fault::{Fault, Faults};
 use crate::name::{Namespace, ServiceKey};
 use crate::set::Revision;
 use crate::time::Instant;
@@ -62,6 +63,10 @@ struct Watch {
     notices: u64,
     targets: Box<[Targeted]>,
     caller: Arc<Caller>,
+    opened: Instant,
+    /// Where it was told something last.
+    handed: Option<Revision>,
+    applied: Option<Applied>,
 }
 
 impl Watch {
@@ -152,6 +157,9 @@ impl Watches {
             notices: self.first_notice + self.notices.len() as u64,
             targets,
             caller,
+            opened: now,
+            handed: None,
+            applied: None,
         };
         let slot = match self.free.pop() {
             Some(slot) => {
@@ -362,12 +370,32 @@ impl Watches {
         }
     }
 
-    pub(super) fn advance(&mut self, id: WatchId, revision: Revision) {
+    /// A watch takes a delivery up to a revision, which tells something or only gives notice.
+    pub(super) fn advance(&mut self, id: WatchId, revision: Revision, tells: bool) {
         if let Some(watch) = self.get_mut(id)
             && matches!(watch.seen, Seen::Each(_) | Seen::All(_))
         {
             watch.seen = Seen::All(revision);
+            if tells {
+                watch.handed = Some(revision);
+            }
         }
+    }
+
+    /// Takes a watcher's word, if it can be true.
+    pub(super) fn applied(&mut self, id: WatchId, revision: Revision, faults: Faults, now: Instant) -> bool {
+        let Some(watch) = self.get_mut(id) else {
+            return false;
+        };
+        let handed = matches!(watch.seen, Seen::All(seen) if revision <= seen);
+        let back = watch.applied.is_some_and(|applied| revision < applied.revision);
+        if (!handed && !faults.has(Fault::AppliedUnhanded)) || (back && !faults.has(Fault::AppliedGoesBack)) {
+            return false;
+        }
+        if watch.applied.is_none_or(|applied| applied.revision != revision) {
+            watch.applied = Some(Applied { revision, since: now });
+        }
+        true
     }
 
     pub(super) fn bookmark(&mut self, id: WatchId, revision: Revision) -> bool {
@@ -415,12 +443,34 @@ impl Watches {
         Some(WatchInfo {
             selectors: watch.targets.iter().map(selector).collect(),
             caller: Arc::clone(&watch.caller),
+            opened: watch.opened,
             seen: match watch.seen {
                 Seen::All(seen) => Some(seen),
                 _ => None,
             },
+            handed: watch.handed,
             pending: watch.dirty,
+            applied: watch.applied,
         })
+    }
+
+    pub(super) fn has_applied(&self, id: WatchId, revision: Revision) -> Option<bool> {
+        let Watch { applied, handed, dirty, .. } = self.get(id)?;
+        has_applied(*applied, *handed, *dirty, revision)
+    }
+
+    /// The watch of a target.
+    pub(super) fn id_of(&self, target: Target) -> WatchId {
+        WatchId { slot: target.watch, generation: self.slots[target.watch as usize].generation }
+    }
+
+    /// The watches with a prefix that names a service. O(prefixes).
+    pub(super) fn prefixes_of<'a>(&'a self, key: &'a ServiceKey) -> impl Iterator<Item = WatchId> + 'a {
+        let named = |(slot, at): &&(u32, u32)| match &self.slots[*slot as usize].targets[*at as usize].place {
+            Place::Prefix(prefix) => prefix.0 == key.namespace && key.service.starts_with(prefix.1.as_str()),
+            Place::Service(_) => false,
+        };
+        self.prefixes.iter().filter(named).map(|(watch, at)| self.id_of(Target { watch: *watch, at: *at }))
     }
 
     pub(super) fn ids(&self) -> impl Iterator<Item = WatchId> {

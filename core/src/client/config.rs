@@ -29,7 +29,9 @@ pub struct ClientConfig {
     pub last_word: Duration,
     /// How long an answer may take, streams apart.
     pub call_timeout: Duration,
-    /// Requests that are outstanding at once, streams apart.
+    /// How often a watch reports at most up to where its holders have applied what it was told; `None`: never.
+    pub report_every: Option<Duration>,
+    /// Requests that are outstanding at once, streams and their reports apart.
     pub in_flight: usize,
     /// Whether the last known sets are to be kept for a cold start while the registry is down.
     pub remember: bool,
@@ -49,6 +51,7 @@ impl Default for ClientConfig {
             linger: Duration::from_secs(30),
             last_word: Duration::from_secs(3),
             call_timeout: Duration::from_secs(10),
+            report_every: Some(Duration::from_secs(1)),
             in_flight: 64,
             remember: false,
             limits: ClientLimits::default(),

@@ -91,6 +91,9 @@ pub(crate) trait Protocol: fmt::Debug + Send + Sized {
         now: Instant,
     );
 
+    /// A holder has taken what it had not seen.
+    fn on_taken(_machine: &mut Machine<Self>) {}
+
     /// Sees to it that what is followed is heard.
     fn follow(machine: &mut Machine<Self>, now: Instant);
 
@@ -482,7 +485,9 @@ impl<P: Protocol> Backend for Machine<P> {
     }
 
     fn poll_update(&mut self, id: SubscriptionId) -> Option<Update> {
-        self.subscriptions.poll_update(id)
+        let update = self.subscriptions.poll_update(id)?;
+        P::on_taken(self);
+        Some(update)
     }
 
     fn poll_cache(&mut self) -> Option<Vec<u8>> {

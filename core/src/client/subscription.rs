@@ -50,7 +50,7 @@ use crate::catalog::Selector;
 use crate::fault::{Fault, Faults};
 use crate::name::{InstanceId, ServiceName};
 use crate::ordered::{OrderedMap, OrderedSet};
-use crate::set::Cursor;
+use crate::set::{Cursor, Epoch, Revision};
 use crate::time::Instant;
 use interest::{Edit, Interest};
 use place::Place;
@@ -135,6 +135,8 @@ pub struct Subscriptions {
     last_subscription: u64,
     /// Rises with every interest that comes or goes.
     version: u64,
+    /// Rises with whatever may change what is applied.
+    moved: u64,
     /// Whether the backend should follow other things than when it asked last.
     changed: bool,
     /// What was known in a former life of the client; dropped when the registry is heard.
@@ -160,6 +162,7 @@ impl Subscriptions {
             last_interest: 0,
             last_subscription: 0,
             version: 0,
+            moved: 0,
             changed: false,
             cached: Vec::new(),
             save: None,
@@ -202,6 +205,7 @@ impl Subscriptions {
         self.clock(now);
         let Some(place) = self.places.remove(&id) else { return };
         self.ready.remove(&id);
+        self.moved += 1;
         let interest = self.interests.get_mut(&place.interest).expect("it is followed while somebody asks");
         interest.subscribers.remove(&id);
         if interest.subscribers.is_empty() {
@@ -297,6 +301,28 @@ impl Subscriptions {
         self.version
     }
 
+    /// Rises with whatever may change what [`applied`](Self::applied) says.
+    pub(crate) const fn moved(&self) -> u64 {
+        self.moved
+    }
+
+    /// Up to which revision of an epoch everything that a stream has told is with all who follow it. What nobody follows
+    /// any more is with them when it is held. Zero: somebody has nothing of this epoch. O(interests of the stream and
+    /// their subscriptions).
+    pub(crate) fn applied(&self, stream: &mut Following, epoch: &Epoch) -> Revision {
+        self.resolve(stream);
+        let here = |cursor: Option<&Cursor>| {
+            cursor.filter(|cursor| cursor.epoch == *epoch).map_or(Revision(0), |cursor| cursor.revision)
+        };
+        let followed = stream.interests().iter().map(|id| &self.interests[id]);
+        let applied = followed.map(|interest| {
+            let held = here(interest.cursor.as_ref());
+            let taken = interest.subscribers.iter().map(|id| here(self.places[id].applied(interest)));
+            taken.min().filter(|_| !self.config.faults.has(Fault::AppliedUntaken)).unwrap_or(held)
+        });
+        applied.min().unwrap_or_default()
+    }
+
     // The sets.
 
     /// Changes the set of an interest, and tells whoever follows it. What goes, goes for this cause.
@@ -327,6 +353,7 @@ impl Subscriptions {
             }
         }
         if changed {
+            self.moved += 1;
             self.dirty();
         }
     }
@@ -382,7 +409,9 @@ impl Subscriptions {
     pub fn poll_update(&mut self, id: SubscriptionId) -> Option<Update> {
         let place = self.places.get_mut(&id)?;
         self.ready.remove(&id);
-        place.take(&self.interests[&place.interest])
+        let update = place.take(&self.interests[&place.interest])?;
+        self.moved += 1;
+        Some(update)
     }
 
     /// The sets as bytes to keep, if they are to be remembered, have changed, and it is time. O(instances).

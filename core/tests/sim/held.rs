@@ -86,6 +86,7 @@ impl World {
                 let long = long.map(|(selector, _)| selector.clone());
                 self.demand("linger", long.is_none(), || format!("c{at} still follows {long:?}, for nobody"));
             }
+            Method::Post if request.url.ends_with("/v1/watches/applied") => self.check_report(at, id, &request.body),
             Method::Put | Method::Patch | Method::Delete => {
                 let path = request.url.split_once("/v1/").map_or("", |(_, path)| path);
                 let reg = self.clients[at]
@@ -282,6 +283,7 @@ impl World {
                 return;
             }
             if !few {
+                self.check_reports_converged(at);
                 self.check_views_converged(at);
             }
             self.clients[at].steady = true;

@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use periplus_core::http::{Failure, Head, Input, Request, RequestId};
+use periplus_core::protocol::WatchMessage;
+use periplus_core::{Namespace, Selector, ServiceKey, ServiceName};
 
 use super::link::Fate;
 use super::plan::{Condition, SECOND};
@@ -34,6 +36,8 @@ impl World {
             streaming: request.streaming,
             sent: self.now,
             sent_local: local,
+            selectors: if request.streaming { watched(&request) } else { Vec::new() },
+            reported: None,
             flights: VecDeque::new(),
             last_at: 0,
             wanted: true,
@@ -467,6 +471,19 @@ impl World {
         }
         self.server_done(server);
     }
+}
+
+/// What a request watches.
+fn watched(request: &Request) -> Vec<Selector> {
+    let message: WatchMessage = serde_json::from_slice(&request.body).unwrap_or_default();
+    let selectors = message.watch.into_iter().filter_map(|watched| {
+        let namespace = Namespace::new(watched.ns?).ok()?;
+        Some(match watched.service {
+            Some(service) => Selector::Service(ServiceKey::new(namespace, ServiceName::new(service).ok()?)),
+            None => Selector::Prefix { namespace, prefix: watched.prefix? },
+        })
+    });
+    selectors.collect()
 }
 
 /// Which registry a URL names: `http://rN:7171`.

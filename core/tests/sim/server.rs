@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use periplus_core::catalog::WatchInfo;
 use periplus_core::http::{Head, Method, Request};
 use periplus_core::json::write_string;
 use periplus_core::protocol::{
-    DeregisterMessage, NotRenewed, RENEWALS_LIMIT, RegisterMessage, Span, UpdateMessage, WatchMessage, WatchedMessage,
+    AppliedMessage, DeregisterMessage, NotRenewed, RENEWALS_LIMIT, RegisterMessage, Span, UpdateMessage, WatchMessage,
+    WatchedMessage,
 };
 use periplus_core::{
     Caller, Cursor, Delivered, Event, InstanceError, InstanceId, Instant, Key, Lease, LeaseError, Namespace, Notice,
@@ -326,13 +328,14 @@ impl Server {
         let begins = !std::mem::replace(&mut stream.begun, true);
         let Some(delivery) = self.registry.poll_watch(stream.watch) else {
             if begins {
-                let bookmark = self.bookmark(id);
-                self.out.push_back((id, Part::Chunk(bookmark)));
+                let mut first = self.opened(id);
+                first.extend(self.bookmark(id));
+                self.out.push_back((id, Part::Chunk(first)));
                 self.said(id, now);
             }
             return;
         };
-        let mut out = Vec::new();
+        let mut out = if begins { self.opened(id) } else { Vec::new() };
         for notice in &delivery.notices {
             write_notice(&mut out, notice);
         }
@@ -362,6 +365,29 @@ impl Server {
             self.out.push_back((id, Part::End));
             self.handle_gone(id);
         }
+    }
+
+    /// What a watch is called: the request that opened it, and the registry's life.
+    fn opened(&self, id: ExchangeId) -> Vec<u8> {
+        format!("event: watch\ndata: {{\"watch\":\"{id}/{}\"}}\n\n", self.epoch).into_bytes()
+    }
+
+    /// What is known of the watch that a request opened.
+    pub fn watch_info(&self, id: ExchangeId) -> Option<WatchInfo> {
+        self.registry.catalog().watch_info(self.streams.get(&id)?.watch)
+    }
+
+    fn applied(&mut self, body: &[u8], now: Instant) -> Result<Reply> {
+        let message: AppliedMessage = parse(body)?;
+        let cursor = cursor(&message.applied, "applied")?;
+        let (id, epoch) = message.watch.split_once('/').unwrap_or_default();
+        let stream = id.parse().ok().and_then(|id: ExchangeId| self.streams.get(&id));
+        let here = epoch == self.epoch.0 && cursor.epoch == self.epoch;
+        let watch = stream.map(|stream| stream.watch).filter(|_| here);
+        let taken = watch.is_some_and(|watch| self.registry.applied(watch, cursor.revision, now));
+        let mut body = self.date();
+        body.extend_from_slice(if taken { b",\"taken\":true}" } else { b",\"taken\":false}" });
+        Ok(whole(200, body, Did::Nothing))
     }
 
     fn bookmark(&mut self, id: ExchangeId) -> Vec<u8> {
@@ -425,6 +451,7 @@ impl Server {
                 }
                 self.watch(id, WatchStart { selectors }, now)
             }
+            (Method::Post, ["v1", "watches", "applied"]) => self.applied(&request.body, now),
             _ => Err(Problem::new(404, "not_found", "there is nothing here: see /openapi.json for what there is")),
         }
     }

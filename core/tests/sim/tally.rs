@@ -107,6 +107,8 @@ counted! {
         EmptyByWord = "a set became empty by the registry's word",
         StaleKept = "a set was kept through an outage",
         OneDiff = "after an outage, several changes came as one difference",
+        ReportedOld = "what was reported as applied was less than what was received",
+        ReportedAgain = "a report that failed was made up for",
         SleptPastTtl = "a client slept past its ttl",
         HiddenRenewed = "a hidden tab renewed",
         CutInDelivery = "a stream was cut within an event",

@@ -23,7 +23,7 @@ pub struct Sub {
     /// What its holder has.
     pub copy: Set,
     pub provenance: Provenance,
-    cursor: Option<Cursor>,
+    pub cursor: Option<Cursor>,
     /// When it came to this epoch.
     came: u64,
     /// When its holder last saw anything.
@@ -31,7 +31,7 @@ pub struct Sub {
     /// The registry was heard in this life.
     told: bool,
     /// What the registry had there.
-    truth: Set,
+    pub truth: Set,
 }
 
 impl Sub {
@@ -53,7 +53,7 @@ impl Sub {
     }
 }
 
-fn place(key: &Key) -> (ServiceName, InstanceId) {
+pub fn place(key: &Key) -> (ServiceName, InstanceId) {
     (key.service.clone(), key.id.clone())
 }
 
@@ -104,6 +104,7 @@ impl World {
         }
         let client = &mut self.clients[at];
         client.subs[nth] = sub;
+        self.arm(at);
         self.check_live(at, nth);
     }
 

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use periplus_core::fault::Faults;
 use periplus_core::http::{Input, Request, RequestId};
-use periplus_core::{Config, Epoch, Key, Registry, WallTime};
+use periplus_core::{Config, Epoch, Key, Registry, Selector, WallTime};
 
 use super::books::Books;
 use super::clock::Clock;
@@ -145,6 +145,10 @@ pub struct Exchange {
     pub streaming: bool,
     pub sent: u64,
     pub sent_local: u64,
+    /// What is watched, if it is a watch.
+    pub selectors: Vec<Selector>,
+    /// What was reported last of it as applied, by which request, and when by the client's clock.
+    pub reported: Option<(u64, RequestId, u64)>,
     /// What is on its way to the client, in order.
     pub flights: std::collections::VecDeque<(u64, Input)>,
     pub last_at: u64,

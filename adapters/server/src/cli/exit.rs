@@ -3,6 +3,7 @@
 use periplus_core::protocol::Problem;
 
 use crate::cli::output;
+use crate::cli::watches::NotTold;
 use crate::client::error::CallError;
 use crate::hold::Ended;
 
@@ -18,6 +19,8 @@ pub const UNREACHABLE: u8 = 3;
 pub const NOT_FOUND: u8 = 4;
 /// The lease is no more: somebody else has the id, or it ended.
 pub const LEASE_LOST: u8 = 5;
+/// The time is over, and not everybody who watches has heard of it.
+pub const NOT_TOLD: u8 = 7;
 
 /// It was done for some of the instances, and not for others.
 pub const PARTLY: u8 = 6;
@@ -32,6 +35,7 @@ Exit codes:
   4  there is no such instance
   5  the lease is lost: somebody else has registered the id, or it has ended
   6  it failed for some of the instances that a filter names; the others are done
+  7  it is done, but after --wait not every watcher has applied it
 `periplus run` exits with the code of its program; see `periplus run --help`.";
 
 /// The arguments make no sense together.
@@ -77,6 +81,9 @@ fn code(error: &anyhow::Error) -> u8 {
     }
     if error.is::<Partly>() {
         return PARTLY;
+    }
+    if error.is::<NotTold>() {
+        return NOT_TOLD;
     }
     if let Some(Ended::Superseded | Ended::TakenOut) = error.downcast_ref() {
         return LEASE_LOST;

@@ -12,6 +12,7 @@ use periplus_core::{Status, instance};
 
 use super::args::parse_pair;
 use super::exit::Usage;
+use super::{output, watches};
 use crate::config::units;
 use subject::{Deed, Subject};
 
@@ -25,6 +26,10 @@ pub(super) struct Drain {
     /// Why, for those who will wonder
     #[arg(long)]
     reason: String,
+    /// Wait so long until every watcher that reports has applied it; exit with 7 if one has not [default: 30s]
+    #[arg(long, value_name = "DURATION", value_parser = units::parse_duration, num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "30s")]
+    wait: Option<Duration>,
 }
 
 impl Drain {
@@ -35,7 +40,16 @@ impl Drain {
             ..OverlayMessage::default()
         };
         let text = "is draining: it stays listed and gets no new calls";
-        self.subject.each(Deed { method: Method::PATCH, rest: "overlay", body: &body, text }).await
+        let done = self.subject.each(Deed { method: Method::PATCH, rest: "overlay", body: &body, text }).await?;
+        let Some(patience) = self.wait else { return Ok(()) };
+        let client = self.subject.client()?;
+        for (service, revision) in done {
+            let told = watches::wait_told(&client, &service, revision, patience).await?;
+            if !self.subject.is_json() {
+                output::line(told)?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -53,7 +67,7 @@ impl Resume {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let body = clear([instance::STATUS.into()].into(), self.reason.as_deref());
         let text = "has the status that it gives itself";
-        self.subject.each(Deed { method: Method::DELETE, rest: "overlay", body: &body, text }).await
+        self.subject.each(Deed { method: Method::DELETE, rest: "overlay", body: &body, text }).await.map(drop)
     }
 }
 
@@ -86,10 +100,17 @@ impl Set {
         if !self.clear.is_empty() {
             let body = clear(self.clear.clone(), Some(&self.reason));
             let text = &format!("shows its own {} again", self.clear.join(", "));
-            return self.subject.each(Deed { method: Method::DELETE, rest: "overlay", body: &body, text }).await;
+            return self
+                .subject
+                .each(Deed { method: Method::DELETE, rest: "overlay", body: &body, text })
+                .await
+                .map(drop);
         }
         let body = self.overlay()?;
-        self.subject.each(Deed { method: Method::PATCH, rest: "overlay", body: &body, text: "is changed" }).await
+        self.subject
+            .each(Deed { method: Method::PATCH, rest: "overlay", body: &body, text: "is changed" })
+            .await
+            .map(drop)
     }
 
     fn overlay(&self) -> Result<OverlayMessage, Usage> {
@@ -133,6 +154,6 @@ impl Evict {
         let body = EvictMessage { reason: self.reason.as_str().into(), block_for: self.block_for.map(Span) };
         let blocked = self.block_for.map(|time| format!(" and blocked for {}", Span(time))).unwrap_or_default();
         let text = &format!("is evicted{blocked}");
-        self.subject.each(Deed { method: Method::POST, rest: "evict", body: &body, text }).await
+        self.subject.each(Deed { method: Method::POST, rest: "evict", body: &body, text }).await.map(drop)
     }
 }

@@ -21,7 +21,7 @@ use super::route::{self, Class, Found, Operation, Route};
 use super::security;
 use super::{
     Server, dashboard, events, find, history, holder, intake, openapi, operator, reads, status, targets, upstream,
-    watch,
+    watch, watches,
 };
 
 /// A batch of renewals is longer than any other body: so much a lease, and something around them.
@@ -185,7 +185,8 @@ pub(super) fn dispatch(operation: Operation, call: &Call<'_>) -> Answer {
         Operation::Namespaces => reads::namespaces(call),
         Operation::Overlays => reads::overlays(call),
         Operation::Leases => reads::leases(call),
-        Operation::Watches => watch::watches(call),
+        Operation::Watches => watches::watches(call),
+        Operation::Applied => watches::applied(call),
         Operation::Status => status::status(call),
         Operation::Trends => status::trends(call),
         Operation::History => history::history(call),

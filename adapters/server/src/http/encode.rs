@@ -8,7 +8,7 @@ use periplus_core::json::write_string;
 use periplus_core::protocol::Span;
 use periplus_core::{Delivered, Epoch, Instance, Namespace, Notice, Revision, Selector, ServiceKey};
 
-use super::hub::Date;
+use super::hub::{Date, WatchName};
 
 /// Appends `"key":"text"`.
 pub(super) fn pair(out: &mut Vec<u8>, key: &str, text: &str) {
@@ -143,6 +143,11 @@ pub(super) fn snapshot(selector: &Selector, instances: &[Delivered]) -> Bytes {
         change(&mut out, it);
     }
     out.into()
+}
+
+/// The event that says what a watch is called.
+pub(super) fn opened(name: WatchName) -> Bytes {
+    format!("event: watch\ndata: {{\"watch\":\"{name}\"}}\n\n").into()
 }
 
 /// Appends the event of a notice.

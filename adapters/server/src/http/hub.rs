@@ -6,11 +6,10 @@ use std::task::Waker;
 use std::time::Duration;
 
 use atomic_waker::AtomicWaker;
-use periplus_core::catalog::WatchInfo;
 use periplus_core::trends::Trends;
 use periplus_core::{
-    Caller, Delivery, Epoch, Instant, Lease, LeaseError, Registry, Revision, Selector, WallTime, WatchError, WatchId,
-    WatchStart, config as registry,
+    Caller, Cursor, Delivery, Epoch, Instant, Lease, LeaseError, Registry, Revision, Selector, WallTime, WatchError,
+    WatchId, WatchStart, config as registry,
 };
 use tokio::sync::Notify;
 
@@ -51,6 +50,8 @@ struct State {
     registry: Registry,
     /// Beside each watch, at its index: who polls it.
     bells: Vec<Arc<Bell>>,
+    /// Beside each watch, at its index: whoever names it may report for it.
+    names: Vec<(WatchId, WatchName)>,
     events: Ring,
     trends: Trends,
     /// When the timer is going to ring.
@@ -79,6 +80,35 @@ impl Bell {
         }
         self.waker.register(waker);
         self.rung.swap(false, Ordering::AcqRel)
+    }
+}
+
+/// A watch that was opened.
+pub(super) struct Opened {
+    pub(super) id: WatchId,
+    pub(super) bell: Arc<Bell>,
+    pub(super) name: WatchName,
+}
+
+/// What a watch is called by those who report for it. Nobody else can guess it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct WatchName {
+    index: usize,
+    secret: u128,
+}
+
+impl std::fmt::Display for WatchName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:x}-{:032x}", self.index, self.secret)
+    }
+}
+
+impl std::str::FromStr for WatchName {
+    type Err = std::num::ParseIntError;
+    /// Whatever is none is the name of no watch.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (index, secret) = text.split_once('-').unwrap_or_default();
+        Ok(Self { index: usize::from_str_radix(index, 16)?, secret: u128::from_str_radix(secret, 16)? })
     }
 }
 
@@ -118,8 +148,15 @@ impl Hub {
         let registry = registry(config.registry(), random::bytes(), epoch.clone(), now, clock::wall());
         let shared = Shared::new(epoch.clone(), Arc::clone(&metrics));
         let retired = AtomicBool::new(false);
-        let events = Ring::new(config.events_kept);
-        let state = State { registry, bells: Vec::new(), events, trends: Trends::new(), armed: None, anchored: now };
+        let state = State {
+            registry,
+            bells: Vec::new(),
+            names: Vec::new(),
+            events: Ring::new(config.events_kept),
+            trends: Trends::new(),
+            armed: None,
+            anchored: now,
+        };
         Self { state: Mutex::new(state), shared, mirrors, retired, clock, epoch, rearm: Notify::new(), metrics }
     }
 
@@ -187,8 +224,9 @@ impl Hub {
     }
 
     /// Opens a watch.
-    pub(super) fn watch(&self, start: &WatchStart, caller: &Arc<Caller>) -> Result<(WatchId, Arc<Bell>), WatchError> {
+    pub(super) fn watch(&self, start: &WatchStart, caller: &Arc<Caller>) -> Result<Opened, WatchError> {
         let now = self.clock.now();
+        let secret = random::bytes();
         let mut state = self.lock();
         let id = state.registry.watch(start, caller, now)?;
         let bell = Arc::new(Bell::default());
@@ -196,10 +234,26 @@ impl Hub {
             state.bells.resize_with(id.index() + 1, Arc::default);
         }
         state.bells[id.index()] = Arc::clone(&bell);
+        let name = WatchName { index: id.index(), secret: u128::from_le_bytes(secret) };
+        match state.names.get_mut(id.index()) {
+            Some(place) => *place = (id, name),
+            // The index of a new watch is below the number of watches there were at once.
+            None => state.names.push((id, name)),
+        }
         let woken = state.drain(&self.metrics);
         drop(state);
         self.wake(woken);
-        Ok((id, bell))
+        Ok(Opened { id, bell, name })
+    }
+
+    /// A watcher says up to where it has applied what it was handed. Says whether that was taken.
+    pub(super) fn applied(&self, name: WatchName, applied: &Cursor) -> (bool, Date) {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        let watch = state.names.get(name.index).filter(|(_, known)| *known == name && applied.epoch == self.epoch);
+        let watch = watch.map(|(watch, _)| *watch);
+        let taken = watch.is_some_and(|watch| state.registry.applied(watch, applied.revision, now));
+        (taken, state.date())
     }
 
     pub(super) fn unwatch(&self, id: WatchId) {
@@ -226,15 +280,6 @@ impl Hub {
     pub(super) fn bookmark(&self, id: WatchId) -> Option<Revision> {
         let cursor = self.lock().registry.poll_bookmark(id)?;
         Some(cursor.revision)
-    }
-
-    /// The watches that are open, at most `limit`.
-    pub(super) fn watches(&self, limit: usize) -> (Vec<(WatchId, WatchInfo)>, Date) {
-        self.read(|registry| {
-            let catalog = registry.catalog();
-            let ids = catalog.watch_ids().take(limit);
-            ids.filter_map(|id| Some((id, catalog.watch_info(id)?))).collect()
-        })
     }
 
     /// What has happened lately, under the lock.

@@ -166,7 +166,15 @@ fn described(operation: Operation) -> Described {
             None,
             Content::Json("Leases"),
         ),
-        Operation::Watches => of("Who watches what, and how far they are", &["limit"], None, Content::Json("Watches")),
+        Operation::Watches => of(
+            "Who watches what, and how far they are; of a service, who has applied its latest change",
+            &["ns", "service_filter", "revision", "limit"],
+            None,
+            Content::Json("Watches"),
+        ),
+        Operation::Applied => {
+            of("Say up to where a watcher has applied what it was told", &[], Some("Applied"), Content::Json("Taken"))
+        }
         Operation::Status => of("How the registry is: usage, limits, alarms", &[], None, Content::Json("Status")),
         Operation::Trends => {
             of("What happened in each minute of the last hour, the latest last", &[], None, Content::Json("Trends"))
@@ -222,6 +230,7 @@ fn parameters() -> Value {
         "from": query("from", number(), "From this revision on"),
         "to": query("to", number(), "Up to this revision"),
         "newest": query("newest", json!({"type": "boolean"}), "The latest, the latest first, and not the oldest"),
+        "revision": query("revision", number(), "This revision instead of the service's latest change"),
         "at": query("at", number(), "The instances as they were at this revision"),
         "scheme": query("scheme", json!({"type": "string", "default": "http"}), "The scheme of the endpoints"),
     })
@@ -279,7 +288,14 @@ fn schemas() -> Value {
         "Watch": object(&["watch"], json!({"watch": list(object(&[], json!({"ns": reference("Name"), "service": reference("Name"),
             "prefix": text(), "since": reference("Cursor")})))})),
     });
+    let applied = object(
+        &["watch", "applied"],
+        json!({"watch": {"type": "string", "description": "What the first event of the watch, `watch`, says; nobody else's to know"},
+            "applied": reference("Cursor")}),
+    );
+    schemas["Applied"] = applied;
     let answers = json!({
+        "Taken": dated(&["taken"], json!({"taken": boolean()})),
         "Listing": dated(&["instances"], json!({"namespace": text(), "service": text(), "instances": list(instance()), "next": text()})),
         "Instances": dated(&["instances"], json!({"namespace": text(), "instances": list(instance()), "next": text()})),
         "InstanceView": dated(&["instance"], json!({"instance": instance(), "registered": instance(), "overlay": overlay(),
@@ -297,9 +313,11 @@ fn schemas() -> Value {
         "Overlays": dated(&["overlays", "blocks"], json!({
             "overlays": list(object(&["service", "id"], json!({"service": text(), "id": text(), "overlay": overlay()}))),
             "blocks": list(object(&["service", "id"], json!({"service": text(), "id": text(), "reason": text(), "ends_in": text()})))})),
-        "Watches": dated(&["watches"], json!({"watches": list(object(&["watch"], json!({"watch": number(),
+        "Watches": dated(&["watches"], json!({"service_revision": number(), "watchers": number(), "told": number(),
+            "not_told": number(), "silent": number(), "watches": list(object(&["watch"], json!({"watch": number(),
             "selectors": list(object(&[], json!({"ns": text(), "service": text(), "prefix": text()}))),
-            "seen": number(), "behind": number(), "pending": boolean(), "caller": caller()})))})),
+            "since": span(), "seen": number(), "applied": number(), "applied_since": span(), "behind": number(),
+            "pending": boolean(), "told": boolean(), "caller": caller()})))})),
         "Status": dated(&["version"], json!({"warming_ms": number(), "version": text(), "uptime_ms": number(), "first": number(),
             "usage": {"type": "object"}, "limits": {"type": "object"}, "connections": number(), "memory": {"type": "object"},
             "alarms": list(json!({"type": "object"})),

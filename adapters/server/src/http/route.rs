@@ -23,6 +23,7 @@ pub(super) enum Operation {
     Overlays,
     Leases,
     Watches,
+    Applied,
     Status,
     Trends,
     History,
@@ -93,6 +94,7 @@ routes! {
     Overlays GET Query "overlays" ["v1" / "overlays"]
     Leases GET Query "leases" ["v1" / "services" / "{service}" / "leases"]
     Watches GET Query "watches" ["v1" / "watches"]
+    Applied POST Vital "applied" ["v1" / "watches" / "applied"]
     Status GET Vital "status" ["v1" / "status"]
     Trends GET Query "trends" ["v1" / "trends"]
     History GET Query "history" ["v1" / "history"]

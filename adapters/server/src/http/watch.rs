@@ -7,21 +7,18 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use periplus_core::catalog::WatchInfo;
 use periplus_core::protocol::{WatchMessage, WatchedMessage};
-use periplus_core::{Cursor, Delivery, Notice, Revision, Selector, ServiceKey, WatchId, WatchStart};
+use periplus_core::{Cursor, Delivery, Notice, Selector, ServiceKey, WatchId, WatchStart};
 use smol_str::SmolStr;
 use tokio::time::{Instant, Sleep};
 
 use super::answer::{self, Answer};
 use super::body::Body;
 use super::call::Call;
-use super::hub::{Bell, Hub, Taken};
+use super::hub::{Bell, Hub, Opened, Taken};
 use super::problem::Problem;
-use super::{Server, encode, events, query};
+use super::{Server, encode, query};
 
-/// The watches of a page, unless fewer are asked for.
-const WATCHES: usize = 1_000;
 /// What is longer is not copied into a delivery, but sent as it is.
 const COPIED: usize = 8 << 10;
 
@@ -85,14 +82,14 @@ fn prefix(namespace: periplus_core::Namespace, prefix: &str) -> Selector {
     Selector::Prefix { namespace, prefix: SmolStr::new(prefix) }
 }
 
-fn cursor(text: &str, field: &'static str) -> Result<Cursor, Problem> {
+pub(super) fn cursor(text: &str, field: &'static str) -> Result<Cursor, Problem> {
     text.parse()
         .map_err(|error: periplus_core::set::CursorError| Problem::invalid("invalid_cursor", field, error.to_string()))
 }
 
 fn open(call: &Call<'_>, start: &WatchStart) -> Answer {
-    let (id, bell) = call.hub.watch(start, &call.caller())?;
-    let body = WatchBody::new(Arc::clone(call.server), Arc::clone(&call.hub), id, bell);
+    let opened = call.hub.watch(start, &call.caller())?;
+    let body = WatchBody::new(Arc::clone(call.server), Arc::clone(&call.hub), opened);
     Ok(answer::stream(Body::watch(body)))
 }
 
@@ -103,6 +100,8 @@ pub(super) struct WatchBody {
     id: WatchId,
     bell: Arc<Bell>,
     phase: Phase,
+    /// The first event, until it was sent.
+    name: Option<Bytes>,
     /// What is left of a delivery whose first part was sent.
     rest: std::vec::IntoIter<Bytes>,
     /// When something was last sent.
@@ -119,13 +118,19 @@ enum Phase {
 }
 
 impl WatchBody {
-    fn new(server: Arc<Server>, hub: Arc<Hub>, id: WatchId, bell: Arc<Bell>) -> Self {
+    fn new(server: Arc<Server>, hub: Arc<Hub>, opened: Opened) -> Self {
+        let Opened { id, bell, name } = opened;
         let silence = Box::pin(tokio::time::sleep(jittered(server.config.keep_alive, id)));
-        Self { server, hub, id, bell, phase: Phase::Begun, rest: Vec::new().into_iter(), sent: Instant::now(), silence }
+        let name = Some(encode::opened(name));
+        let (phase, rest) = (Phase::Begun, Vec::new().into_iter());
+        Self { server, hub, id, bell, phase, name, rest, sent: Instant::now(), silence }
     }
 
     /// The next piece of the stream, if there is one.
     pub(super) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if let Some(name) = self.name.take() {
+            return Poll::Ready(Some(name));
+        }
         if let Some(part) = self.rest.next() {
             return Poll::Ready(Some(part));
         }
@@ -312,40 +317,4 @@ impl Parts {
         self.flush();
         self.done
     }
-}
-
-/// `GET /v1/watches`.
-pub(super) fn watches(call: &Call<'_>) -> Answer {
-    let limit = call.query.limit(WATCHES, WATCHES)?;
-    let hub = &call.hub;
-    let (found, date) = hub.watches(limit);
-    let mut out = answer::dated(hub.epoch(), date, found.len() * 160 + 32);
-    answer::list(&mut out, "watches", &found, |out, (id, info)| {
-        out.extend_from_slice(b"\"watch\":");
-        encode::number(out, id.index() as u64);
-        describe(out, info, date.revision);
-    });
-    Ok(answer::dated_end(out))
-}
-
-fn describe(out: &mut Vec<u8>, info: &WatchInfo, revision: Revision) {
-    answer::list(out, "selectors", &info.selectors, |out, selector| {
-        encode::pair(out, "ns", selector.namespace());
-        out.push(b',');
-        match selector {
-            Selector::Service(key) => encode::pair(out, "service", &key.service),
-            Selector::Prefix { prefix, .. } => encode::pair(out, "prefix", prefix),
-        }
-    });
-    if let Some(seen) = info.seen {
-        answer::field(out, "seen");
-        encode::number(out, seen.0);
-        answer::field(out, "behind");
-        let behind = if info.pending { revision.0.saturating_sub(seen.0) } else { 0 };
-        encode::number(out, behind);
-    }
-    answer::field(out, "pending");
-    out.extend_from_slice(if info.pending { b"true" } else { b"false" });
-    answer::field(out, "caller");
-    events::caller(out, &info.caller);
 }

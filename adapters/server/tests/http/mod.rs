@@ -234,6 +234,8 @@ impl Event {
 pub struct Watch {
     connection: Connection,
     pub headers: HashMap<String, String>,
+    /// What the registry calls the watch, once anything was read.
+    pub name: String,
     /// What of the last chunk was not read.
     left: usize,
 }
@@ -255,7 +257,7 @@ impl Watch {
         let (status, headers) = connection.head();
         assert_eq!(status, 200, "the watch was refused");
         assert_eq!(headers["content-type"], "text/event-stream");
-        Self { connection, headers, left: 0 }
+        Self { connection, headers, name: String::new(), left: 0 }
     }
 
     /// A line of the stream, out of its chunks; nothing at its end.
@@ -281,8 +283,18 @@ impl Watch {
         }
     }
 
-    /// The next event, bookmarks included; nothing at the end of the stream.
+    /// The next event, bookmarks included, but for the one that names the watch; nothing at the end of the stream.
     pub fn next(&mut self) -> Option<Event> {
+        let event = self.any()?;
+        if event.event != "watch" {
+            return Some(event);
+        }
+        assert!(self.name.is_empty() && event.id.is_empty(), "a watch is named once, at first: {event:?}");
+        self.name = event.json()["watch"].as_str().expect("a name").into();
+        self.any()
+    }
+
+    fn any(&mut self) -> Option<Event> {
         let mut event = Event::default();
         loop {
             let line = self.line()?;

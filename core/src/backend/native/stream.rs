@@ -11,7 +11,8 @@ use core::time::Duration;
 
 use smol_str::SmolStr;
 
-use super::Native;
+use super::report::Report;
+use super::{Aside, Native};
 use crate::catalog::Selector;
 use crate::client::calls::Way;
 use crate::client::link::Fall;
@@ -26,7 +27,8 @@ use crate::instance::ServiceInstance;
 use crate::name::{InstanceId, NameError, Namespace, ServiceKey, ServiceName};
 use crate::packed::Instance;
 use crate::protocol::{
-    AlarmEndedMessage, AlarmMessage, PutMessage, RemoveMessage, SnapshotMessage, Span, WatchMessage, WatchedMessage,
+    AlarmEndedMessage, AlarmMessage, OpenedMessage, PutMessage, RemoveMessage, SnapshotMessage, Span, WatchMessage,
+    WatchedMessage,
 };
 use crate::set::{Cursor, Revision};
 use crate::time::Instant;
@@ -48,23 +50,35 @@ pub(super) struct Streams {
 }
 
 impl Streams {
-    /// How many requests they have under way.
-    pub(super) const fn len(&self) -> usize {
+    /// How many requests they have under way, their reports among them.
+    pub(super) fn calls(&self) -> usize {
+        let reports = self.open.as_ref().and_then(|open| open.report.call());
+        self.len() + usize::from(reports.is_some())
+    }
+
+    /// How many there are.
+    const fn len(&self) -> usize {
         self.open.is_some() as usize + self.opening.is_some() as usize
+    }
+
+    /// The one that is answered.
+    pub(super) const fn open_mut(&mut self) -> Option<&mut Stream> {
+        self.open.as_mut()
     }
 }
 
 #[derive(Debug)]
-struct Stream {
-    call: RequestId,
-    following: Following,
+pub(super) struct Stream {
+    pub(super) call: RequestId,
+    pub(super) following: Following,
     events: SseDecoder,
     gathered: Gathered,
     heard: Instant,
     warming: bool,
-    last: Option<Cursor>,
+    pub(super) last: Option<Cursor>,
     /// What the registry asked for at its goodbye.
     retry: Option<Duration>,
+    pub(super) report: Report,
 }
 
 /// The events of a delivery that is not complete.
@@ -82,6 +96,8 @@ enum Meaning {
     None,
     /// It belongs to a delivery but is no instance, or none that has a name.
     Skipped(String),
+    /// What the watch is called.
+    Opened(SmolStr),
     Warming,
     Settled,
     Alarm(AlarmMessage),
@@ -114,7 +130,7 @@ impl Native {
             self.calls.cancel(opening.call);
         }
         if let Some(open) = self.wire.streams.open.take() {
-            self.calls.cancel(open.call);
+            self.drop_stream(&open);
             self.wire.streams.before = Some((open.following, open.heard));
         }
         let mut selectors = Vec::new();
@@ -128,7 +144,7 @@ impl Native {
         let mut request = self.request(way.origin, Method::Post, &Target::new("/v1/watch"), body);
         request.streaming = true;
         request.set_header("accept", "text/event-stream");
-        let call = self.send_aside((), way, request, Some(now.saturating_add(self.config.call_timeout)));
+        let call = self.send_aside(Aside::Watch, way, request, Some(now.saturating_add(self.config.call_timeout)));
         self.wire.streams.opening = Some(Stream {
             call,
             following: Following::new(selectors),
@@ -138,14 +154,22 @@ impl Native {
             warming: false,
             last: None,
             retry: None,
+            report: Report::default(),
         });
+    }
+
+    /// A stream is not wanted any more, nor what it has to report.
+    fn drop_stream(&mut self, stream: &Stream) {
+        for call in [Some(stream.call), stream.report.call()].into_iter().flatten() {
+            self.calls.cancel(call);
+        }
     }
 
     /// Nothing is followed any more.
     pub(super) fn close_streams(&mut self) {
         let Streams { open, opening, .. } = mem::take(&mut self.wire.streams);
         for stream in open.into_iter().chain(opening) {
-            self.calls.cancel(stream.call);
+            self.drop_stream(&stream);
         }
     }
 
@@ -164,7 +188,8 @@ impl Native {
         let heard = open.as_ref().map(|open| open.heard).or_else(|| before.as_ref().map(|(_, heard)| *heard));
         let silent = heard.map(|heard| heard.saturating_add(self.config.silence));
         let silent = silent.filter(|_| !self.config.faults.has(Fault::SilenceForgotten));
-        due.into_iter().chain(silent).min()
+        let report = open.as_ref().and_then(|open| open.report.due());
+        due.into_iter().chain(silent).chain(report).min()
     }
 
     /// Gives up a stream that has been silent for too long. One that takes over from a stream has until that would have
@@ -235,6 +260,7 @@ impl Native {
                 self.counters.skipped += 1;
                 self.emit(ClientEvent::Skipped { problem });
             }
+            Meaning::Opened(watch) => stream.report.name(watch),
             Meaning::Warming => stream.warming = !self.config.faults.has(Fault::WarmingIgnored),
             // It has settled with the delivery that this belongs to: what came back may be in it.
             Meaning::Settled => stream.warming = false,
@@ -267,6 +293,8 @@ impl Native {
             Err(_) => return self.break_off(id, Fall::Bad(None), "an event's id is no cursor", now),
         };
         stream.last = Some(cursor.clone());
+        let tells = !delivery.snapshots.is_empty() || !delivery.changes.is_empty();
+        stream.report.delivered(&cursor, tells);
         delivery.cursor = Some(cursor);
         delivery.warming = stream.warming;
         let taken = self.subscriptions.deliver(&mut stream.following, &delivery, now);
@@ -292,6 +320,7 @@ impl Native {
                     let _ = self.subscriptions.deliver(&mut open.following, &half, now);
                 }
             }
+            self.drop_stream(&open);
             if !self.config.faults.has(Fault::StaleNotTold) {
                 self.subscriptions.stale(&mut open.following, open.heard);
             }
@@ -318,6 +347,7 @@ impl Gathered {
             "snapshot" => return self.on_snapshot(data),
             "put" => self.on_put(data),
             "remove" => self.on_remove(data),
+            "watch" => return parse(data).map_or(Meaning::None, |OpenedMessage { watch }| Meaning::Opened(watch)),
             "warming" => return Meaning::Warming,
             "settled" => return Meaning::Settled,
             "alarm_ended" => return parse(data).map_or(Meaning::None, Meaning::AlarmEnded),

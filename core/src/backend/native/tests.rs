@@ -84,6 +84,28 @@ impl Hand {
         id
     }
 
+    /// Sleeps until a report is sent, which says this.
+    fn reported(&mut self, applied: &str) -> RequestId {
+        let sent = self.sent.len();
+        self.tick();
+        let (id, request) = self.drain();
+        assert_eq!(self.sent.len(), sent + 1, "one request is sent");
+        assert_eq!((request.method, request.url.as_str()), (Method::Post, "http://a:1/v1/watches/applied"));
+        assert_eq!(self.body(), json!({ "watch": "w-1", "applied": applied }));
+        id
+    }
+
+    /// Answers a report.
+    fn taken(&mut self, id: RequestId) {
+        self.answer(id, 200, &json!({ "taken": true, "epoch": "e", "revision": 9 }));
+    }
+
+    /// When something is waited for, but for the end of the silence.
+    fn waits(&self) -> Option<Duration> {
+        let wait = self.native.poll_timeout()?.saturating_since(self.now);
+        Some(wait).filter(|wait| *wait < Duration::from_secs(40))
+    }
+
     fn say(&mut self, id: RequestId, text: &str) {
         self.native.handle_chunk(id, text.as_bytes(), self.now);
     }
@@ -104,7 +126,7 @@ impl Hand {
 }
 
 /// What a request is in when an input comes for it, and how a machine gets there.
-const STATES: [&str; 4] = ["not ours, or over", "a call", "a stream, opening", "a stream, open"];
+const STATES: [&str; 5] = ["not ours, or over", "a call", "a stream, opening", "a stream, open", "a report"];
 
 fn in_state(state: &str) -> (Hand, RequestId) {
     let mut hand = Hand::new();
@@ -119,10 +141,28 @@ fn in_state(state: &str) -> (Hand, RequestId) {
             hand.native.handle_response(id, &event_stream(), hand.now);
             hand.say(id, "event: snapshot\ndata: {\"service\":\"web\",\"count\":0}\nid: e.1\n\n");
         }
+        "a report" => {
+            let (mut hand, _, _) = watching();
+            let report = hand.reported("e.1");
+            hand.events();
+            return (hand, report);
+        }
         _ => {}
     }
     hand.events();
     (hand, id)
+}
+
+/// A watch whose registry takes reports, and whose holder has taken what there was.
+fn watching() -> (Hand, RequestId, SubscriptionId) {
+    let mut hand = Hand::new();
+    let id = hand.native.watch(&web(), hand.now).unwrap();
+    let stream = hand.drain().0;
+    hand.native.handle_response(stream, &event_stream(), hand.now);
+    hand.say(stream, "event: watch\ndata: {\"watch\":\"w-1\"}\n\n");
+    hand.say(stream, "event: snapshot\ndata: {\"service\":\"web\",\"count\":0}\nid: e.1\n\n");
+    hand.native.poll_update(id).unwrap();
+    (hand, stream, id)
 }
 
 type Trial = (&'static str, fn(&mut Hand, RequestId));
@@ -510,4 +550,135 @@ fn an_input_that_means_nothing_still_lets_out_what_time_has_brought() {
         hand.drain();
         assert_eq!(hand.sent.len(), sent + 1, "the registration has lapsed: it is made again");
     }
+}
+
+const PUT: &str = "event: put\ndata: {\"name\":\"web\",\"id\":\"x\"}\nid: e.";
+
+fn put(revision: u64) -> String {
+    PUT.replace("\"x\"", &format!("\"x{revision}\"")) + &format!("{revision}\n\n")
+}
+
+#[test]
+fn what_a_holder_has_taken_is_reported_once_and_after_a_moment() {
+    let (mut hand, stream, id) = watching();
+    assert!(hand.waits().is_some_and(|wait| wait <= Duration::from_millis(250)));
+    let first = hand.reported("e.1");
+    hand.taken(first);
+    assert_eq!(hand.waits(), None, "nothing is owed");
+    // A place and nothing else need not be reported.
+    hand.say(stream, "id: e.4\n\n");
+    assert_eq!(hand.waits(), None);
+    hand.now = hand.now.saturating_add(Duration::from_secs(5));
+    hand.say(stream, &put(5));
+    hand.native.poll_update(id).unwrap();
+    assert!(hand.waits().is_some_and(|wait| wait <= Duration::from_millis(250)));
+    let report = hand.reported("e.5");
+    hand.taken(report);
+    assert_eq!(hand.waits(), None);
+}
+
+#[test]
+fn what_a_holder_has_not_taken_is_not_reported_and_costs_no_time() {
+    let (mut hand, stream, id) = watching();
+    let first = hand.reported("e.1");
+    hand.taken(first);
+    hand.say(stream, &put(2));
+    let sent = hand.sent.len();
+    while hand.waits().is_some() {
+        hand.tick();
+    }
+    hand.drain();
+    assert_eq!(hand.sent.len(), sent, "there is nothing to say, and nothing to wait for");
+    // Taking it is no input, and brings the time forward all the same.
+    hand.native.poll_update(id).unwrap();
+    hand.reported("e.2");
+}
+
+#[test]
+fn who_has_taken_nothing_says_so() {
+    let mut hand = Hand::new();
+    let id = hand.native.watch(&web(), hand.now).unwrap();
+    let stream = hand.drain().0;
+    hand.native.handle_response(stream, &event_stream(), hand.now);
+    hand.say(stream, "event: watch\ndata: {\"watch\":\"w-1\"}\n\n");
+    assert_eq!(hand.waits(), None, "the stream has said nothing yet");
+    hand.say(stream, "event: snapshot\ndata: {\"service\":\"web\",\"count\":0}\nid: e.1\n\n");
+    let report = hand.reported("e.0");
+    hand.taken(report);
+    assert_eq!(hand.waits(), None);
+    // Whom nobody waits for any more, counts no more.
+    hand.native.unwatch(id, hand.now);
+    hand.reported("e.1");
+}
+
+#[test]
+fn reports_are_a_second_apart_and_one_at_a_time() {
+    let (mut hand, stream, id) = watching();
+    let mut report = hand.reported("e.1");
+    let mut sent = hand.now;
+    for revision in 2..12 {
+        hand.say(stream, &put(revision));
+        hand.native.poll_update(id).unwrap();
+        assert!(hand.native.poll_timeout().is_some_and(|at| at >= sent.saturating_add(Duration::from_secs(1))));
+        hand.taken(report);
+        report = hand.reported(&format!("e.{revision}"));
+        assert!(hand.now.saturating_since(sent) >= Duration::from_secs(1));
+        sent = hand.now;
+    }
+}
+
+#[test]
+fn a_report_that_failed_is_made_up_for_and_nothing_else_minds() {
+    let (mut hand, stream, id) = watching();
+    let mut report = hand.reported("e.1");
+    hand.events();
+    let mut waited = Duration::ZERO;
+    for attempt in 0..12 {
+        match attempt % 3 {
+            0 => hand.native.handle_failure(report, &Failure::unknown("reset"), hand.now),
+            1 => hand.answer(report, 500, &json!({})),
+            _ => hand.answer(report, 200, &json!([])),
+        }
+        waited = hand.waits().expect("it is made up for");
+        assert!(waited <= Duration::from_secs(30));
+        // It lives: nothing is said of the silence.
+        hand.say(stream, ": alive\n\n");
+        report = hand.reported("e.1");
+        hand.say(stream, ": alive\n\n");
+    }
+    assert!(waited >= Duration::from_secs(15), "it backs off: {waited:?}");
+    assert_eq!((hand.events(), hand.provenance(id)), (alloc::vec![], Provenance::Live));
+    hand.taken(report);
+    assert_eq!(hand.waits(), None);
+}
+
+#[test]
+fn a_registry_that_takes_no_reports_is_sent_no_more() {
+    for status in [404, 405, 501] {
+        let (mut hand, stream, id) = watching();
+        let report = hand.reported("e.1");
+        hand.answer(report, status, &json!({ "code": "not_found", "message": "there is nothing here" }));
+        hand.say(stream, &put(2));
+        hand.native.poll_update(id).unwrap();
+        assert_eq!((hand.waits(), hand.provenance(id)), (None, Provenance::Live));
+    }
+    // Nor is one that has not said what the watch is called, or if nobody wants it.
+    let (hand, _) = in_state("a stream, open");
+    assert_eq!(hand.waits(), None);
+}
+
+#[test]
+fn a_report_ends_with_its_stream() {
+    let (mut hand, stream, _) = watching();
+    let report = hand.reported("e.1");
+    hand.native.handle_failure(stream, &Failure::unknown("reset"), hand.now);
+    hand.drain();
+    assert_eq!(hand.cancelled, [report]);
+
+    let (mut hand, stream, _) = watching();
+    let report = hand.reported("e.1");
+    hand.native.close(hand.now);
+    hand.native.poll_transmit().unwrap();
+    hand.native.poll_transmit().unwrap();
+    assert_eq!((hand.native.is_closed(), hand.native.poll_timeout()), (true, None), "{stream:?} {report:?}");
 }

@@ -10,7 +10,7 @@ use crate::client::{Causes, Provenance, Update};
 use crate::fault::{Fault, Faults};
 use crate::ordered::{Entry, OrderedMap};
 use crate::packed::Instance;
-use crate::set::Change;
+use crate::set::{Change, Cursor};
 
 /// A holder's place in an interest.
 ///
@@ -25,11 +25,13 @@ pub(super) struct Place {
     before: OrderedMap<InstanceKey, Option<Instance>>,
     /// Why those went that were given and are not there, as far as that is known.
     causes: Causes,
+    /// Where the last update was.
+    taken: Option<Cursor>,
 }
 
 impl Place {
     pub(super) const fn new(interest: InterestId) -> Self {
-        Self { interest, told: None, before: OrderedMap::new(), causes: Causes::new() }
+        Self { interest, told: None, before: OrderedMap::new(), causes: Causes::new(), taken: None }
     }
 
     /// An instance has changed. O(log n).
@@ -71,6 +73,15 @@ impl Place {
         self.before.len()
     }
 
+    /// Up to where what is held was given; nothing before the first update. May be too early while something waits, and
+    /// is never too late.
+    pub(super) fn applied<'a>(&'a self, interest: &'a Interest) -> Option<&'a Cursor> {
+        match self.told {
+            Some(_) if self.before.is_empty() => interest.cursor.as_ref(),
+            _ => self.taken.as_ref(),
+        }
+    }
+
     /// What was not given yet. O(changes).
     pub(super) fn take(&mut self, interest: &Interest) -> Option<Update> {
         if !self.has_news(interest) {
@@ -85,6 +96,7 @@ impl Place {
                 before.into_iter().filter_map(|(key, before)| Change::between(before, now(&key))).collect()
             }
         };
+        self.taken.clone_from(&interest.cursor);
         Some(Update { changes, causes, provenance: interest.provenance, cursor: interest.cursor.clone() })
     }
 }

@@ -44,6 +44,11 @@ impl Following {
         Self { selectors, interests: Vec::new(), version: None, only: false }
     }
 
+    /// The interests that are covered, as of when it was last looked at.
+    pub(super) fn interests(&self) -> &[InterestId] {
+        &self.interests
+    }
+
     /// What it was opened with.
     #[must_use]
     pub fn selectors(&self) -> &[Selector] {
@@ -106,6 +111,7 @@ impl Subscriptions {
             }
         }
         self.counters.deliveries += 1;
+        self.moved += 1;
         for (selector, listed) in &delivery.snapshots {
             self.snapshot(stream, selector, listed, delivery);
         }
@@ -162,7 +168,7 @@ impl Subscriptions {
     }
 
     /// Finds the interests of a stream, if others are held than when it was done last.
-    fn resolve(&self, stream: &mut Following) {
+    pub(super) fn resolve(&self, stream: &mut Following) {
         if stream.version == Some(self.version) {
             return;
         }

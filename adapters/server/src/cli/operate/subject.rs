@@ -1,5 +1,6 @@
 //! Whom an operator's command is about: one instance, or all that match a query.
 
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write as _};
 
 use anyhow::ensure;
@@ -14,6 +15,13 @@ use crate::cli::exit::{Partly, Usage};
 use crate::cli::{find, output};
 use crate::client::error::CallError;
 use crate::client::{CALL_TIMEOUT, Client};
+
+/// The services of those to whom something was done, and the revision of the last of them.
+pub(super) type Done = BTreeMap<ServiceName, u64>;
+
+fn revision(answer: &Value) -> u64 {
+    answer["revision"].as_u64().unwrap_or_default()
+}
 
 const SEVERAL: &str = "Several instances";
 
@@ -66,26 +74,38 @@ impl<B: Serialize> Deed<'_, B> {
 }
 
 impl Subject {
-    /// Does it to the one, or to each that matches.
-    pub(super) async fn each<B: Serialize>(&self, deed: Deed<'_, B>) -> anyhow::Result<()> {
-        let client = self.connection.client()?;
+    /// The registry.
+    pub(super) fn client(&self) -> anyhow::Result<Client> {
+        Ok(self.connection.client()?)
+    }
+
+    /// Whether what is printed is for programs.
+    pub(super) const fn is_json(&self) -> bool {
+        self.format.json
+    }
+
+    /// Does it to the one, or to each that matches. Returns the services that are concerned, and the revision in which it
+    /// was done.
+    pub(super) async fn each<B: Serialize>(&self, deed: Deed<'_, B>) -> anyhow::Result<Done> {
+        let client = self.client()?;
         if let (Some(service), Some(id)) = (&self.service, &self.id) {
             let answer = deed.call(&client, service, id).await?;
-            return if self.format.json {
-                output::json(&answer)
+            if self.format.json {
+                output::json(&answer)?;
             } else {
-                output::line(format_args!("{service}/{id} {}", deed.text))
-            };
+                output::line(format_args!("{service}/{id} {}", deed.text))?;
+            }
+            return Ok(Done::from([(service.clone(), revision(&answer))]));
         }
         let filter = self.several.filter.as_ref().filter(|filter| !filter.is_empty());
         let filter = filter.ok_or_else(|| Usage("--filter is empty: write '*' if everybody is meant".into()))?;
         let instances = find::matching(&client, filter).await?;
         if self.several.dry_run {
-            return self.show(&instances);
+            return self.show(&instances).map(|()| Done::new());
         }
         if instances.is_empty() {
             output::note(format_args!("no instances match {filter}"));
-            return Ok(());
+            return Ok(Done::new());
         }
         if instances.len() > 1 && !self.several.yes {
             confirm(&instances)?;
@@ -110,11 +130,14 @@ impl Subject {
         client: &Client,
         instances: &[ServiceInstance],
         deed: Deed<'_, B>,
-    ) -> anyhow::Result<()> {
-        let mut done = 0;
+    ) -> anyhow::Result<Done> {
+        let (mut done, mut services) = (0, Done::new());
         for ServiceInstance { name, id, .. } in instances {
             let result = deed.call(client, name, id).await;
             done += usize::from(result.is_ok());
+            if let Ok(answer) = &result {
+                services.insert(name.clone(), revision(answer));
+            }
             if self.format.json {
                 let (key, value) = match &result {
                     Ok(answer) => ("answer", answer.clone()),
@@ -132,7 +155,7 @@ impl Subject {
             }
         }
         let all = instances.len();
-        if done < all { Err(Partly { left: all - done, all }.into()) } else { Ok(()) }
+        if done < all { Err(Partly { left: all - done, all }.into()) } else { Ok(services) }
     }
 }
 
