@@ -9,6 +9,7 @@ use smol_str::{SmolStr, ToSmolStr as _};
 
 use crate::fleet::{Fleet, Place};
 use crate::json::Read as _;
+use crate::list::sort;
 use crate::log::Log;
 use crate::words::{Words, fill};
 
@@ -160,7 +161,8 @@ pub fn examine(fleet: &Fleet, log: &Log, namespace: &str, services: Option<&Valu
             found.push(Finding::new(Ailment::Unwatched, &service.text("name"), "", ""));
         }
     }
-    found.sort_by(|a, b| (a.what, &a.service, &a.id).cmp(&(b.what, &b.service, &b.id)));
+    // They are found by service and id, and each kind stays so.
+    sort(&mut found, |finding| finding.what as u64);
     found
 }
 

@@ -145,12 +145,12 @@ impl List {
         }
         // They come by name, and an equal one stays where it is.
         let changed = |found: &Found| fleet.service(&found.name).and_then(|service| service.changed);
-        let size = |found: &Found| found.counts.iter().sum::<usize>();
+        let size = |found: &Found| found.counts.iter().sum::<usize>() as u64;
         match order {
             Order::Name => {}
-            Order::State => self.services.sort_by_key(|found| Health::of(found.counts)),
-            Order::Size => self.services.sort_by_key(|found| std::cmp::Reverse(size(found))),
-            Order::Changed => self.services.sort_by_key(|found| std::cmp::Reverse(changed(found))),
+            Order::State => sort(&mut self.services, |found| Health::of(found.counts) as u64),
+            Order::Size => sort(&mut self.services, |found| u64::MAX - size(found)),
+            Order::Changed => sort(&mut self.services, |found| u64::MAX - changed(found).unwrap_or(0)),
         }
     }
 
@@ -163,16 +163,25 @@ impl List {
         let row = |place: &Place| fleet.get(&place.0, &place.1);
         match order {
             // The worst: down, draining, starting, up.
-            Order::State => self.instances.sort_by_cached_key(|place| {
+            Order::State => sort(&mut self.instances, |place| {
                 let status = row(place).map_or(1, |row| row.status() as usize);
                 [2, 3, 1, 0][status]
             }),
             Order::Changed => {
-                self.instances.sort_by_cached_key(|place| std::cmp::Reverse(row(place).and_then(|row| row.changed)));
+                sort(&mut self.instances, |place| u64::MAX - row(place).and_then(|row| row.changed).unwrap_or(0));
             }
             Order::Name | Order::Size => {}
         }
     }
+}
+
+/// Orders by a number; equal ones stay as they are. O(n log n). Everything is sorted by the same code: each kind of item
+/// would be some kilobytes of its own.
+pub fn sort<T>(items: &mut Vec<T>, number: impl Fn(&T) -> u64) {
+    let mut order: Vec<(u64, usize)> = items.iter().map(number).zip(0..).collect();
+    order.sort_unstable();
+    let mut taken: Vec<Option<T>> = items.drain(..).map(Some).collect();
+    items.extend(order.into_iter().filter_map(|(_, at)| taken[at].take()));
 }
 
 #[cfg(test)]

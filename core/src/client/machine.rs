@@ -149,8 +149,13 @@ impl<P: Protocol> fmt::Debug for Machine<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { now, link, holdings, subscriptions, watch, wire, .. } = self;
         let mut shown = f.debug_struct("Machine");
-        let shown = shown.field("now", now).field("link", link).field("watch", watch).field("wire", wire);
-        shown.field("holdings", holdings).field("subscriptions", subscriptions).finish_non_exhaustive()
+        let shown = shown.field("now", now);
+        // The rest is for those who debug a program. To a web page it would be some ten kilobytes of code.
+        if !cfg!(target_family = "wasm") {
+            shown.field("link", link).field("watch", watch).field("wire", wire);
+            shown.field("holdings", holdings).field("subscriptions", subscriptions);
+        }
+        shown.finish_non_exhaustive()
     }
 }
 

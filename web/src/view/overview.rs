@@ -10,6 +10,7 @@ use crate::calls::Call;
 use crate::fleet::Health;
 use crate::html::{Element, c, h, t};
 use crate::json::Read as _;
+use crate::list::sort;
 use crate::model::Model;
 use crate::route::Page;
 use crate::words::{Words, fill};
@@ -58,7 +59,7 @@ fn fire(model: &Model, words: &Words) -> Element {
         model.fleet.services().map(|(name, service)| (service.health(), name, service)).collect();
     let unwell = services.iter().filter(|(health, ..)| *health <= Health::Hurt).count();
     let all = services.len().to_smolstr();
-    services.sort_by_key(|(health, name, _)| (*health, *name));
+    sort(&mut services, |(health, ..)| *health as u64);
     let says =
         if unwell == 0 { fill(words.calm, &[&all]) } else { fill(words.not_calm, &[&unwell.to_smolstr(), &all]) };
     let rows = services.iter().take(NAMED).map(|(state, name, service)| {

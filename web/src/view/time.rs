@@ -9,6 +9,7 @@ use crate::film::{Difference, Film};
 use crate::fleet::Health;
 use crate::html::{Element, Handler, On, c, h, t};
 use crate::json::Read as _;
+use crate::list::sort;
 use crate::model::Model;
 use crate::update::Msg;
 use crate::words::{Words, fill};
@@ -92,7 +93,7 @@ fn projector(model: &Model, words: &Words, film: &Film) -> Element {
 /// The services as they were.
 fn services(words: &Words, film: &Film) -> Element {
     let mut services: Vec<_> = film.services().map(|(name, counts)| (Health::of(counts), name, counts)).collect();
-    services.sort_by_key(|(health, name, _)| (*health, *name));
+    sort(&mut services, |(health, ..)| *health as u64);
     let all: usize = services.iter().map(|(.., counts)| counts.iter().sum::<usize>()).sum();
     let rows = services.iter().take(LISTED).map(|(state, name, counts)| {
         h("li")

@@ -10,6 +10,7 @@ use super::parts::{link, moment, number};
 use super::{to_instance, wall_ago};
 use crate::html::{Element, c, h, t};
 use crate::json::{self, Read as _};
+use crate::list::sort;
 use crate::log::Event;
 use crate::model::Model;
 use crate::words::{Words, fill};
@@ -120,7 +121,7 @@ pub(super) fn past(model: &Model, service: &str, id: Option<&str>, history: Opti
     if lines.is_empty() {
         return t("p", words.no_past).class("muted");
     }
-    lines.sort_by(|a, b| (b.time, b.revision).cmp(&(a.time, a.revision)));
+    sort(&mut lines, |line| u64::MAX - line.time);
     let shown = lines.into_iter().take(200).map(|line| {
         let key = fill("{0} {1} {2}", &[&number(line.revision), &line.kind, &line.id]);
         let differences = line.differences.iter().map(|(what, before, after)| difference(what, before, after));

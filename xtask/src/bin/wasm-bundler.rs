@@ -5,11 +5,9 @@
 //! could be of another version than the code.
 
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use flate2::{Compression, write::GzEncoder};
 use wasm_bindgen_cli_support::Bindgen;
 
 fn main() -> anyhow::Result<()> {
@@ -39,9 +37,8 @@ fn main() -> anyhow::Result<()> {
     }
     for path in files {
         let bytes = fs::read(&path).with_context(|| format!("could not read {}", path.display()))?;
-        let mut packed = GzEncoder::new(Vec::new(), Compression::best());
-        packed.write_all(&bytes)?;
-        let packed = packed.finish()?;
+        let mut packed = Vec::new();
+        zopfli::compress(zopfli::Options::default(), zopfli::Format::Gzip, &*bytes, &mut packed)?;
         fs::write(beside_of(&path), &packed)?;
         println!("{:>9} bytes, {:>7} gzipped: {}", bytes.len(), packed.len(), path.display());
     }
