@@ -76,6 +76,8 @@ struct Service {
     by_status: [u32; 4],
     last: Link,
     watchers: Vec<watches::Target>,
+    /// Whether a watch has ever named it.
+    watched: bool,
     /// What the last of its watchers was told, for the next, who will mostly be told the same.
     told: Option<Box<tell::Told>>,
 }
@@ -338,6 +340,7 @@ impl Catalog {
             by_status: [0; 4],
             last,
             watchers: Vec::new(),
+            watched: false,
             told: None,
         };
         let at = put(&mut self.services, &mut self.free_services, service);

@@ -43,6 +43,8 @@ pub struct ServiceSummary {
     pub revision: Revision,
     /// How many watches name it. Prefix watches are not counted.
     pub watchers: usize,
+    /// Whether a watch has ever named it, as far as it is remembered.
+    pub watched: bool,
 }
 
 impl ServiceSummary {
@@ -229,6 +231,7 @@ impl Service {
             by_status: self.by_status.map(|n| n as usize),
             revision: self.last.revision,
             watchers: self.watchers.len(),
+            watched: self.watched,
         }
     }
 }

@@ -46,7 +46,9 @@ impl Catalog {
         let targets: Vec<_> = targets.collect();
         let id = self.watches.open(targets, caller, self.revision, now);
         for (at, service) in self.watches.services_of(id.slot()) {
-            let watchers = &mut self.services[service as usize].watchers;
+            let named = &mut self.services[service as usize];
+            named.watched = true;
+            let watchers = &mut named.watchers;
             self.watches.set_position(id.slot(), at, watchers.len() as u32);
             watchers.push(Target { watch: id.slot(), at });
         }

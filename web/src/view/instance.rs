@@ -1,6 +1,7 @@
 //! One instance: all that is known of it.
 
 use periplus_core::ServiceInstance;
+use periplus_core::http::origin::is_own;
 use serde_json::Value;
 use smol_str::SmolStr;
 
@@ -43,7 +44,7 @@ pub(super) fn view(model: &Model, service: &SmolStr, id: &SmolStr) -> Element {
     screen
         .child(actions(model, words, service, id))
         .child(
-            c("div", "cards")
+            c("div", "cards narrow")
                 .child(lease(model, words, service, id, view))
                 .child(addresses(words, instance, history, id))
                 .child(metadata(words, instance))
@@ -96,7 +97,8 @@ fn addresses(words: &Words, instance: &ServiceInstance, history: Option<&Value>,
     let from = from.unwrap_or_default();
     let seen = from.rsplit_once(':').map_or(&*from, |(host, _)| host).trim_matches(['[', ']']);
     let hosts: Vec<&str> = instance.endpoints.iter().filter_map(|it| Some(it.parts().ok()?.host)).collect();
-    let differs = !seen.is_empty() && !hosts.is_empty() && !hosts.contains(&seen);
+    // From this machine one can be seen as anybody.
+    let differs = !seen.is_empty() && !is_own(seen) && !hosts.is_empty() && !hosts.contains(&seen);
     let rows = instance.endpoints.iter().map(|endpoint| h("li").child(copied(words, endpoint.as_str())));
     card(words.endpoints)
         .child(c("ul", "plain").all(rows))

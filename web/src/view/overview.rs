@@ -20,16 +20,21 @@ const NAMED: usize = 8;
 
 pub(super) fn view(model: &Model) -> Element {
     let words = model.words();
+    let registry_card = model.answers.value(&Call::Status).map(|status| registry(model, words, status));
     let body = match states::instead(model) {
-        Some(instead) => instead,
-        None => c("div", "cards").child(fire(model, words)).child(hour(model, words)).child(happened(model, words)),
+        // How the registry is remains worth knowing.
+        Some(instead) => c("div", "cards one").child(instead).maybe(registry_card),
+        None => c("div", "cards")
+            .child(fire(model, words))
+            .child(hour(model, words))
+            .child(happened(model, words))
+            .maybe(registry_card),
     };
     c("div", "screen")
         .child(heading(words.overview, words.fire))
         .all(states::notices(model))
         .maybe(model.face_is_full().then(|| numbers(model, words)))
         .child(body)
-        .maybe(model.answers.value(&Call::Status).map(|status| registry(model, words, status)))
 }
 
 /// Instances by status.

@@ -302,7 +302,7 @@ fn schemas() -> Value {
             "generation": number(), "expires_in": text(), "modified": number()})),
         "Services": dated(&["services"], json!({"next": text(), "services": list(object(&["name"], json!({"name": text(),
             "instances": number(), "starting": number(), "up": number(), "draining": number(), "down": number(),
-            "revision": number(), "watchers": number()})))})),
+            "revision": number(), "watchers": number(), "watched": boolean()})))})),
         "Leases": dated(&["leases"], json!({"next": text(), "leases": list(object(&["id", "ttl_ms", "left_ms"], json!({"id": text(),
             "ttl_ms": number(), "left_ms": number(), "generation": number(), "modified": number(),
             "overlaid": boolean()})))})),

@@ -235,6 +235,8 @@ pub(super) fn summary(out: &mut Vec<u8>, service: &ServiceSummary) {
     encode::number(out, service.revision.0);
     answer::field(out, "watchers");
     encode::number(out, service.watchers as u64);
+    answer::field(out, "watched");
+    out.extend_from_slice(if service.watched { b"true" } else { b"false" });
 }
 
 /// `GET /v1/namespaces`.
