@@ -164,7 +164,7 @@ impl Form {
                     }
                 }
                 Kind::Weight => {
-                    let before = instance.weight().map_or(words.none.into(), |weight| number(weight.into()));
+                    let before = instance.weight().map_or_else(|| words.none.into(), |weight| number(weight.into()));
                     let after = SmolStr::from(self.weight.trim());
                     if before != after {
                         changes.push((words.weight.into(), before, after));
@@ -340,7 +340,7 @@ impl Run {
     }
 
     /// The jobs that are to begin now, with their numbers.
-    pub fn next(&mut self) -> Vec<(usize, Job)> {
+    pub fn start_more(&mut self) -> Vec<(usize, Job)> {
         let until = (self.done + AT_ONCE).min(self.jobs.len());
         let from = self.begun;
         self.begun = from.max(until);
@@ -432,11 +432,11 @@ mod tests {
         let (form, _) = form(Kind::Drain, &["1", "2", "3", "4", "5", "6"]);
         let undo = form.places.iter().map(|place| form.undo(place, None, "undo")).collect();
         let mut run = Run::new("drain", form.jobs(), undo);
-        assert_eq!(run.next().len(), 4);
-        assert_eq!(run.next().len(), 0);
+        assert_eq!(run.start_more().len(), 4);
+        assert_eq!(run.start_more().len(), 0);
         let problem = Problem { status: 404, code: "not_found".into(), message: "gone".into() };
         run.finish(0, Err(problem));
-        assert_eq!(run.next().iter().map(|(at, _)| *at).collect::<Vec<_>>(), [4]);
+        assert_eq!(run.start_more().iter().map(|(at, _)| *at).collect::<Vec<_>>(), [4]);
         (1..6).for_each(|at| run.finish(at, Ok(Value::Null)));
         assert!(run.is_over());
         assert_eq!((run.failed.len(), run.undoing.len()), (1, 5));

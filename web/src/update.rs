@@ -459,7 +459,7 @@ fn begin(model: &mut Model, run: Run, effects: &mut Vec<Effect>) {
 
 fn carry_on(model: &mut Model, effects: &mut Vec<Effect>) {
     if let Some(run) = &mut model.run {
-        effects.extend(run.next().into_iter().map(|(at, job)| Effect::Send(at, job)));
+        effects.extend(run.start_more().into_iter().map(|(at, job)| Effect::Send(at, job)));
     }
 }
 

@@ -1,5 +1,6 @@
 //! `cargo xtask wasm` and `cargo xtask web`: what web pages load.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -51,7 +52,24 @@ pub(crate) fn web(arguments: &[String]) -> Result {
 /// Builds the dashboard in a profile of cargo's.
 pub(crate) fn dashboard(profile: &str) -> Result {
     let page = shell::root().join("web").join("page");
-    module("periplus-web", &[], profile, &shell::root().join("web").join("dist"), &[&page])
+    let folder = shell::root().join("web").join("dist");
+    module("periplus-web", &[], profile, &folder, &[&page])?;
+    if profile == SMALL {
+        check_size(&folder.join("periplus_bg.wasm.gz"))?;
+    }
+    Ok(())
+}
+
+/// The most that a browser has to load of the dashboard's code, in bytes.
+const LIMIT: u64 = 250_000;
+
+fn check_size(packed: &Path) -> Result {
+    let size = fs::metadata(packed).map_err(|error| Failure::new(format!("{}: {error}", packed.display())))?.len();
+    if size <= LIMIT {
+        return Ok(());
+    }
+    Err(Failure::new(format!("the dashboard's code has {size} bytes, compressed, and may have {LIMIT}"))
+        .with_hint("find what is large in it before you add to it"))
 }
 
 /// Builds a package as an ES module for browsers, beside what lies in other folders.

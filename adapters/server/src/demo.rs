@@ -1,6 +1,6 @@
 //! `periplus demo`: a fleet of made-up services that lives in a real registry.
 //!
-//! `script` decides what happens and touches nothing; `fleet` makes it happen over the protocol.
+//! `script` decides what happens and touches nothing; `fleet` makes it happen over the protocol, and `readers` follow it.
 
 use std::time::Duration;
 
@@ -15,10 +15,12 @@ use crate::random::Random;
 mod cast;
 mod fleet;
 mod host;
+mod readers;
 mod script;
 mod stories;
 
 use fleet::Fleet;
+use readers::Readers;
 use script::Script;
 
 /// The demo's leases: short, so that a crash is seen soon.
@@ -27,7 +29,7 @@ const TTL: Duration = Duration::from_secs(9);
 /// Bring a fleet of made-up services to life in a registry
 ///
 /// Every instance is a real registration. They deploy, scale, flap, come late, crash and expire, and an operator drains
-/// and evicts; what happens is told line by line. One seed tells one story. At the end all of it is deregistered.
+/// and evicts, and services follow those they need; what happens is told line by line. One seed tells one story. At the end all of it is deregistered.
 #[derive(Args, Debug)]
 pub struct Demo {
     /// How many instances to begin with, about
@@ -62,12 +64,14 @@ impl Demo {
             self.instances, self.connection.registry
         ))?;
         let mut fleet = Fleet::start(&client);
+        let readers = Readers::start(&self.connection.registry.address()?, &self.connection.ns);
         let mut script = Script::new(seed, self.instances as usize);
         let result = tokio::select! {
             result = self.tell(&mut script, &mut fleet) => result,
             () = signals::interrupted() => Ok(()),
             () = output::closed() => Ok(()),
         };
+        drop(readers);
         output::note("taking everything out again");
         let left = fleet.stop().await;
         if left > 0 {

@@ -40,7 +40,8 @@ pub(super) fn view(model: &Model, service: &SmolStr, id: &SmolStr) -> Element {
         };
     };
     let instance = row.instance();
-    let raw = serde_json::from_slice(row.packed.json()).map_or(SmolStr::default(), |value| json::pretty(&value));
+    let raw =
+        serde_json::from_slice(row.packed.json()).map_or_else(|_| SmolStr::default(), |value| json::pretty(&value));
     screen
         .child(actions(model, words, service, id))
         .child(
@@ -74,8 +75,8 @@ fn lease(model: &Model, words: &Words, service: &SmolStr, id: &SmolStr, view: Op
     let answer = model.answers.get(&Call::Instance(service.clone(), id.clone()));
     let age = answer.map_or(0, |answer| model.now.saturating_sub(answer.at));
     let (left, renewed) = super::service::countdown(words, view, age);
-    let of = |key: &str| view.and_then(|view| view.number(key)).map_or("…".into(), number);
-    let ttl = view.and_then(|view| view.number("ttl_ms")).map_or("…".into(), |ttl| span(words, ttl));
+    let of = |key: &str| view.and_then(|view| view.number(key)).map_or_else(|| "…".into(), number);
+    let ttl = view.and_then(|view| view.number("ttl_ms")).map_or_else(|| "…".into(), |ttl| span(words, ttl));
     card(words.lease).child(
         c("dl", "facts")
             .child(fact(words.lease, left))
@@ -129,7 +130,7 @@ fn overlay(model: &Model, words: &Words, view: &Value) -> Option<Element> {
     let laid = overlay.part("metadata").as_object()?;
     let registered = view.part("registered").part("metadata");
     let rows = laid.iter().map(|(key, value)| {
-        let text = |value: &Value| value.as_str().map_or(words.absent.into(), SmolStr::from);
+        let text = |value: &Value| value.as_str().map_or_else(|| words.absent.into(), SmolStr::from);
         h("li").child(timeline::difference(key, &text(registered.part(key)), &text(value)))
     });
     let caller = overlay.part("caller");

@@ -118,7 +118,7 @@ fn registry(model: &Model, words: &Words, status: &Value) -> Element {
         says.push(("calm", words.no_alarm.into()));
     }
     if status.is("warming") {
-        let left = status.number("warming_ms").map_or("…".into(), |left| span(words, left));
+        let left = status.number("warming_ms").map_or_else(|| "…".into(), |left| span(words, left));
         says.push(("warming", fill(words.warming, &[&left])));
     }
     let upstream = status.part("upstream");

@@ -207,7 +207,7 @@ fn watchers(model: &Model, words: &Words, name: &SmolStr) -> Element {
                 .child(h("td").child(
                     c("span", "status").attr("data-status", state).child(c("i", "shape")).child(t("span", word)),
                 ))
-                .child(t("td", watch.number("applied").map_or(words.absent.into(), grouped)).class("n"))
+                .child(t("td", watch.number("applied").map_or_else(|| words.absent.into(), grouped)).class("n"))
                 .child(t("td", behind).class("n"))
         });
     let head = [words.name, words.client, words.address, words.state, words.applied, ""];

@@ -56,7 +56,7 @@ pub(super) fn services(model: &Model) -> Element {
                 .child(c("td", "counted").child(bar(words, found.counts)).child(t("span", count)))
                 .child(few(words, &versions, words.no_version))
                 .child(few(words, &zones, words.no_zone))
-                .child(t("td", watchers.map_or("…".into(), grouped)).class("n"))
+                .child(t("td", watchers.map_or_else(|| "…".into(), grouped)).class("n"))
                 .child(changed(model, words, service.changed))
         })
     })
@@ -119,7 +119,7 @@ pub(super) fn fresh(model: &Model, changed: Option<u64>) -> bool {
 
 /// When something changed.
 pub(super) fn changed(model: &Model, words: &Words, changed: Option<u64>) -> Element {
-    let text = changed.map_or("".into(), |at| fill(words.ago, &[&span(words, model.now.saturating_sub(at))]));
+    let text = changed.map_or_else(|| "".into(), |at| fill(words.ago, &[&span(words, model.now.saturating_sub(at))]));
     t("td", text).class("n")
 }
 

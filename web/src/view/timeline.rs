@@ -47,8 +47,8 @@ pub(super) fn event(model: &Model, event: &Event) -> Element {
         link(to_instance(model, &event.service, &event.id)).text(name)
     });
     let line = line.maybe(subject);
-    let line = line.maybe(because(words, event.actor(), &event.reason));
-    line
+
+    line.maybe(because(words, event.actor(), &event.reason))
 }
 
 /// By whom, and why.
@@ -168,8 +168,9 @@ pub(super) fn differences(
     }
     let keys = before.metadata.keys().chain(after.metadata.keys().filter(|key| !before.metadata.contains_key(*key)));
     for key in keys {
-        let of =
-            |it: &ServiceInstance| it.metadata.get(key).map_or(words.absent.into(), |it| SmolStr::from(it.as_str()));
+        let of = |it: &ServiceInstance| {
+            it.metadata.get(key).map_or_else(|| words.absent.into(), |it| SmolStr::from(it.as_str()))
+        };
         if before.metadata.get(key) != after.metadata.get(key) {
             found.push((key.as_str().into(), of(before), of(after)));
         }

@@ -86,7 +86,8 @@ pub(super) fn trends(call: &Call<'_>) -> Answer {
     let ((), date) = hub.read(|_| ());
     let mut out = answer::dated(hub.epoch(), date, 9 * 200);
     count(&mut out, "minute", now.0 / 60_000);
-    let kinds: [(&str, fn(&Minute) -> u64); 9] = [
+    type Counted = fn(&Minute) -> u64;
+    let kinds: [(&str, Counted); 9] = [
         ("registered", |minute| minute.registered),
         ("flapped", |minute| minute.flapped),
         ("superseded", |minute| minute.superseded),
