@@ -53,6 +53,7 @@ mod advertise;
 pub(crate) mod backoff;
 pub(crate) mod calls;
 mod config;
+#[cfg_attr(not(feature = "registration"), path = "client/unheld.rs")]
 pub(crate) mod holding;
 pub(crate) mod link;
 pub(crate) mod machine;
@@ -71,16 +72,19 @@ pub trait Backend: fmt::Debug + Send {
     ///
     /// # Errors
     /// If the instance breaks a limit, or the client is closed; nothing was changed.
+    #[cfg(feature = "registration")]
     fn register(&mut self, registration: &Registration, now: Instant) -> Result<RegistrationId, CommandError>;
 
     /// Changes what is registered, now and whenever it is registered again.
     ///
     /// # Errors
     /// If the instance would break a limit, or the registration has ended; nothing was changed.
+    #[cfg(feature = "registration")]
     fn update(&mut self, id: RegistrationId, patch: &Patch, now: Instant) -> Result<(), CommandError>;
 
     /// Takes an instance out, for good. It is gone from the registry when its state is
     /// [`Deregistered`](RegistrationState::Deregistered), which comes after a bounded time. Once more does nothing.
+    #[cfg(feature = "registration")]
     fn deregister(&mut self, id: RegistrationId, now: Instant);
 
     /// Follows a service, or all whose names begin alike. Another subscription to the same shares all but its place.
@@ -155,6 +159,7 @@ pub trait Backend: fmt::Debug + Send {
     // Getters.
 
     /// What became of a registration. `None`: it was never made, or has been forgotten after its end.
+    #[cfg(feature = "registration")]
     #[must_use]
     fn registration(&self, id: RegistrationId) -> Option<RegistrationView>;
 

@@ -91,6 +91,10 @@
 //!   it was superseded, or was thrown out first and another came then; if nobody came, it registers again.
 #![no_std]
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    not(feature = "registration"),
+    allow(dead_code, unused_imports, reason = "what serves registrations alone is not taken apart from the rest")
+)]
 
 extern crate alloc;
 #[cfg(test)]

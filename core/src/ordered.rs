@@ -5,7 +5,32 @@
 //! as fast, and putting something in between moves what comes after it, which a page of some ten thousand instances does
 //! not feel. Both keep the same order, and so everything comes out the same.
 
+//!
+//! The same goes for [`sort`] and [`least`].
+
+use alloc::vec::Vec;
+
+pub mod heap;
 pub mod sorted;
+
+/// Sorts. Equal items end in any order. O(n log n).
+pub fn sort<T: Ord>(items: &mut [T]) {
+    #[cfg(not(target_family = "wasm"))]
+    items.sort_unstable();
+    #[cfg(target_family = "wasm")]
+    heap::sort(items);
+}
+
+/// Keeps only the least, in any order. O(n), in wasm O(n log n).
+pub fn least<T: Ord>(items: &mut Vec<T>, count: usize) {
+    if count < items.len() {
+        #[cfg(not(target_family = "wasm"))]
+        items.select_nth_unstable(count);
+        #[cfg(target_family = "wasm")]
+        heap::sort(items);
+        items.truncate(count);
+    }
+}
 
 /// An ordered map.
 #[cfg(not(target_family = "wasm"))]

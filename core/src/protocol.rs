@@ -105,7 +105,8 @@ impl<'de> Deserialize<'de> for Span {
     }
 }
 
-/// What every answer that is an object carries.
+/// What every answer that is an object carries. Those that say more have the same fields beside their own: to put them
+/// there by `flatten` would cost serde a copy of each answer, and a page some kilobytes of code.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dated {
     /// The registry's epoch.
@@ -199,9 +200,13 @@ pub struct RegisteredMessage {
     pub generation: u64,
     /// How long the lease lives without a renewal.
     pub ttl: Span,
-    /// When.
-    #[serde(flatten)]
-    pub dated: Dated,
+    /// The registry's epoch.
+    pub epoch: Epoch,
+    /// Its revision.
+    pub revision: Revision,
+    /// Whether what it does not list may be there all the same.
+    #[serde(default)]
+    pub warming: bool,
 }
 
 /// The body of an update by the holder: what is not named stays.
@@ -284,9 +289,13 @@ pub struct RenewedMessage {
     /// The number of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub number: Option<u64>,
-    /// When.
-    #[serde(flatten)]
-    pub dated: Dated,
+    /// The registry's epoch.
+    pub epoch: Epoch,
+    /// Its revision.
+    pub revision: Revision,
+    /// Whether what it does not list may be there all the same.
+    #[serde(default)]
+    pub warming: bool,
 }
 
 /// A lease that was not renewed.
@@ -395,9 +404,13 @@ pub struct TakenMessage {
     /// Whether it was taken. If not, there is no such watch in this epoch, or it has said or been handed something else:
     /// the same report would not be taken later either.
     pub taken: bool,
-    /// When.
-    #[serde(flatten)]
-    pub dated: Dated,
+    /// The registry's epoch.
+    pub epoch: Epoch,
+    /// Its revision.
+    pub revision: Revision,
+    /// Whether what it does not list may be there all the same.
+    #[serde(default)]
+    pub warming: bool,
 }
 
 // The events of a watch.

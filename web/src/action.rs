@@ -5,12 +5,12 @@ use periplus_core::ordered::sorted::{SortedMap, SortedSet};
 use periplus_core::http::target::Target;
 use periplus_core::protocol::Span;
 use periplus_core::{ServiceInstance, Status};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use smol_str::SmolStr;
 
 use crate::calls::Problem;
 use crate::fleet::{Fleet, Place};
-use crate::json::Read as _;
+use crate::json::{Read as _, plain};
 use crate::words::{Words, fill};
 
 /// What is done.
@@ -222,28 +222,26 @@ impl Form {
     pub fn jobs(&self) -> Vec<Job> {
         let reason = self.reason.trim();
         let (method, rest, body) = match self.kind {
-            Kind::Drain => ("PATCH", "overlay", json!({"status": "draining", "reason": reason})),
-            Kind::Resume => ("DELETE", "overlay", json!({"keys": ["status"], "reason": reason})),
+            Kind::Drain => ("PATCH", "overlay", body(Some(("status", "draining".into())), reason)),
+            Kind::Resume => ("DELETE", "overlay", body(Some(("keys", vec!["status"].into())), reason)),
             Kind::Weight => {
                 let weight = self.weight.trim().parse::<u32>().unwrap_or_default();
-                ("PATCH", "overlay", json!({"weight": weight, "reason": reason}))
+                ("PATCH", "overlay", body(Some(("weight", weight.into())), reason))
             }
             Kind::Metadata => {
                 let pairs = self.pairs().unwrap_or_default().into_iter();
-                let pairs: Map<String, Value> = pairs
-                    .map(|(key, value)| (key.into(), value.map_or(Value::Null, |value| value.as_str().into())))
-                    .collect();
-                ("PATCH", "overlay", json!({"metadata": pairs, "reason": reason}))
+                let mut metadata = Map::new();
+                for (key, value) in pairs {
+                    metadata.insert(key.into(), value.map_or(Value::Null, |value| value.as_str().into()));
+                }
+                ("PATCH", "overlay", body(Some(("metadata", metadata.into())), reason))
             }
             Kind::Evict => {
-                let mut body = json!({"reason": reason});
-                if !self.block_for.trim().is_empty() {
-                    body["block_for"] = self.block_for.trim().into();
-                }
-                ("POST", "evict", body)
+                let span = self.block_for.trim();
+                let block_for = (!span.is_empty()).then(|| ("block_for", span.into()));
+                ("POST", "evict", body(block_for, reason))
             }
         };
-        let body = body.to_string();
         self.places.iter().map(|place| Job { place: place.clone(), method, rest, body: body.clone() }).collect()
     }
 
@@ -269,13 +267,13 @@ impl Form {
                 None => clear.push(key.to_string()),
             }
         }
-        let job = |method, body: Value| Job { place: place.clone(), method, rest: "overlay", body: body.to_string() };
+        let job = |method, said| Job { place: place.clone(), method, rest: "overlay", body: body(Some(said), reason) };
         let mut jobs = Vec::new();
         if !clear.is_empty() {
-            jobs.push(job("DELETE", json!({"keys": clear, "reason": reason})));
+            jobs.push(job("DELETE", ("keys", clear.into())));
         }
         if !back.is_empty() {
-            jobs.push(job("PATCH", json!({"metadata": back, "reason": reason})));
+            jobs.push(job("PATCH", ("metadata", back.into())));
         }
         jobs
     }
@@ -358,11 +356,22 @@ impl Run {
     }
 }
 
+/// What a request says, and why.
+fn body(said: Option<(&str, Value)>, reason: &str) -> String {
+    let mut body = Map::new();
+    if let Some((key, value)) = said {
+        body.insert(key.into(), value);
+    }
+    body.insert("reason".into(), reason.into());
+    plain(&body.into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::tests::{fleet, with};
     use crate::words::Language;
+    use serde_json::json;
 
     fn place(id: &str) -> Place {
         ("web".into(), id.into())

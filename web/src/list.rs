@@ -1,5 +1,6 @@
 //! The two long lists, found and ordered once and not for every picture of them.
 
+use periplus_core::ordered;
 use periplus_core::query::Query;
 use smol_str::SmolStr;
 
@@ -179,7 +180,7 @@ impl List {
 /// would be some kilobytes of its own.
 pub fn sort<T>(items: &mut Vec<T>, number: impl Fn(&T) -> u64) {
     let mut order: Vec<(u64, usize)> = items.iter().map(number).zip(0..).collect();
-    order.sort_unstable();
+    ordered::sort(&mut order);
     let mut taken: Vec<Option<T>> = items.drain(..).map(Some).collect();
     items.extend(order.into_iter().filter_map(|(_, at)| taken[at].take()));
 }

@@ -9,12 +9,11 @@ use std::task::{Context, Poll};
 use periplus_core::client::{Counters, SubscriptionId};
 #[cfg(feature = "memory")]
 use periplus_core::{Instant, Registry};
-use periplus_core::{Key, NameError, Namespace, Selector, ServiceInstance, ServiceKey, ServiceName};
+use periplus_core::{NameError, Namespace, Selector, ServiceKey, ServiceName};
 
-use crate::error::{UpdateError, WatchError};
+use crate::error::WatchError;
 use crate::events::Events;
 use crate::get::GetService;
-use crate::registration::{Deregistered, Register, acknowledged, deregister};
 use crate::shared::{Handle, Shared};
 use crate::watcher::Watcher;
 
@@ -24,8 +23,8 @@ use crate::watcher::Watcher;
 /// The client closes when the last of its handles is dropped: clients, registrations and watchers.
 #[derive(Clone)]
 pub struct Client {
-    handle: Arc<Handle>,
-    namespace: Namespace,
+    pub(crate) handle: Arc<Handle>,
+    pub(crate) namespace: Namespace,
 }
 
 impl Client {
@@ -39,45 +38,6 @@ impl Client {
     /// If it is no name of a namespace.
     pub fn namespace(&self, namespace: &str) -> Result<Self, NameError> {
         Ok(Self { handle: Arc::clone(&self.handle), namespace: Namespace::new(namespace)? })
-    }
-
-    /// Registers an instance, and keeps it registered as long as the [`Registration`](crate::Registration) that this
-    /// resolves to is held. An instance that this client has registered already is updated.
-    ///
-    /// It waits for the registry's word, and for a registry that is down as long as that is down. What does not want to
-    /// wait says [`in_background`](Register::in_background). Dropped before its end, it leaves nothing behind.
-    ///
-    /// # Errors
-    /// If the instance breaks a limit or would lead others to themselves, if the registry refuses it for good, if
-    /// another holder takes the id meanwhile, or if the client is closed.
-    pub fn register(&self, instance: ServiceInstance) -> Register {
-        let wanted = self.handle.settings.wanted(&self.namespace, instance);
-        Register::new(Arc::clone(&self.handle), wanted)
-    }
-
-    /// Replaces an instance that this client has registered by another of the same service and id, and waits until the
-    /// registry has it.
-    ///
-    /// # Errors
-    /// If this client has registered no such instance, the new one breaks a limit or would lead others to themselves, or
-    /// the registration ends meanwhile.
-    pub async fn update(&self, instance: ServiceInstance) -> Result<(), UpdateError> {
-        self.handle.settings.check_advertised(&instance.endpoints)?;
-        let wanted = self.handle.settings.wanted(&self.namespace, instance);
-        let id = self.handle.shared.command(|state, now| state.replace(wanted, now))?;
-        acknowledged(&self.handle, id).await
-    }
-
-    /// Takes out an instance that this client has registered, by its service and id, whoever holds the registration, and
-    /// waits until it is out, as [`Registration::close`](crate::Registration::close) does: for 3 s at most.
-    ///
-    /// # Errors
-    /// If this client has registered no such instance.
-    pub async fn deregister(&self, instance: &ServiceInstance) -> Result<Deregistered, UpdateError> {
-        let key = Key::new(self.namespace.clone(), instance.name.clone(), instance.id.clone());
-        let shared = &self.handle.shared;
-        let id = shared.lock().find(key, shared.now())?;
-        Ok(deregister(&self.handle, id).await)
     }
 
     /// The instances of a service. Answered from memory if the service was asked for lately or is watched; otherwise

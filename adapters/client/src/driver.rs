@@ -76,7 +76,7 @@ impl<R: Runtime> Driver<R> {
             let key = state.on_event(&event, wakers);
             events.push((event, key));
         }
-        state.acknowledgements.take(wakers);
+        state.slots.on_turn(wakers);
         let cache = state.machine.poll_cache();
         let standing = Standing { timeout: state.next_timeout(), closed: state.machine.is_closed() };
         state.armed = standing.timeout;

@@ -71,6 +71,9 @@
 //! ([`Provenance`](core::client::Provenance)): it is live, or partly unconfirmed after a registry lost its memory, or
 //! stale because the registry cannot be heard, and then [how old](Listing::age).
 //!
+//! All that registers, and so the [`App`], is behind the feature `registration`, which is on unless it is switched off: a
+//! web page that only discovers is smaller without.
+//!
 //! # Testing
 //!
 //! With `memory:` a test has a whole registry to itself, and [`Client::with_registry`] makes in it happen what a test
@@ -84,6 +87,12 @@
 //! [`Runtime`]. What happens is told to `tracing` (target `periplus`, behind the feature `tracing`, which is on unless it
 //! is switched off), counted ([`Client::counters`]), and streamed ([`Client::events`]).
 
+#![cfg_attr(
+    not(feature = "registration"),
+    allow(dead_code, reason = "what serves registrations alone is not taken apart from the rest")
+)]
+
+#[cfg(feature = "registration")]
 pub mod app;
 pub mod driver;
 pub mod runtime;
@@ -97,24 +106,33 @@ mod get;
 #[cfg(feature = "memory")]
 mod house;
 mod place;
+#[cfg(feature = "registration")]
+mod registrar;
+#[cfg(feature = "registration")]
 mod registration;
 #[cfg_attr(not(feature = "tracing"), path = "unreported.rs")]
 mod report;
 mod secrets;
 mod settings;
 mod shared;
+#[cfg_attr(not(feature = "registration"), path = "slotless.rs")]
+mod slots;
 mod waiters;
 mod watcher;
 
+#[cfg(feature = "registration")]
 pub use app::{App, AppBuilder, AppError, AppHandle, AppInfo};
 pub use client::{Client, OnlineSignal};
 pub use connect::{ConnectError, ConnectOptions, connect_with, drive};
 pub use error::{GetError, RegisterError, UpdateError, WatchError};
 pub use events::Events;
-pub use face::{BoxFuture, Discovery, Registrar};
+pub use face::{BoxFuture, Discovery};
 pub use get::GetService;
 pub use periplus_core as core;
 pub use place::{StorePlace, locate};
+#[cfg(feature = "registration")]
+pub use registrar::Registrar;
+#[cfg(feature = "registration")]
 pub use registration::{Deregistered, Register, Registration};
 pub use runtime::{Runtime, Signal, Signals, TlsFiles, TlsFilesError};
 pub use secrets::SecretError;

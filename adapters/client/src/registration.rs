@@ -10,10 +10,53 @@ use std::time::Duration;
 use periplus_core::client::{
     CommandError, Registration as Wanted, RegistrationId, RegistrationState, RegistrationView,
 };
-use periplus_core::{Namespace, Patch, Status};
+use periplus_core::{Key, Namespace, Patch, ServiceInstance, Status};
 
+use crate::client::Client;
 use crate::error::{RegisterError, UpdateError};
-use crate::shared::{Handle, Standing};
+use crate::shared::Handle;
+use crate::slots::Standing;
+
+impl Client {
+    /// Registers an instance, and keeps it registered as long as the [`Registration`] that this
+    /// resolves to is held. An instance that this client has registered already is updated.
+    ///
+    /// It waits for the registry's word, and for a registry that is down as long as that is down. What does not want to
+    /// wait says [`in_background`](Register::in_background). Dropped before its end, it leaves nothing behind.
+    ///
+    /// # Errors
+    /// If the instance breaks a limit or would lead others to themselves, if the registry refuses it for good, if
+    /// another holder takes the id meanwhile, or if the client is closed.
+    pub fn register(&self, instance: ServiceInstance) -> Register {
+        let wanted = self.handle.settings.wanted(&self.namespace, instance);
+        Register::new(Arc::clone(&self.handle), wanted)
+    }
+
+    /// Replaces an instance that this client has registered by another of the same service and id, and waits until the
+    /// registry has it.
+    ///
+    /// # Errors
+    /// If this client has registered no such instance, the new one breaks a limit or would lead others to themselves, or
+    /// the registration ends meanwhile.
+    pub async fn update(&self, instance: ServiceInstance) -> Result<(), UpdateError> {
+        self.handle.settings.check_advertised(&instance.endpoints)?;
+        let wanted = self.handle.settings.wanted(&self.namespace, instance);
+        let id = self.handle.shared.command(|state, now| state.replace(wanted, now))?;
+        acknowledged(&self.handle, id).await
+    }
+
+    /// Takes out an instance that this client has registered, by its service and id, whoever holds the registration, and
+    /// waits until it is out, as [`Registration::close`](Registration::close) does: for 3 s at most.
+    ///
+    /// # Errors
+    /// If this client has registered no such instance.
+    pub async fn deregister(&self, instance: &ServiceInstance) -> Result<Deregistered, UpdateError> {
+        let key = Key::new(self.namespace.clone(), instance.name.clone(), instance.id.clone());
+        let shared = &self.handle.shared;
+        let id = shared.lock().find(key, shared.now())?;
+        Ok(deregister(&self.handle, id).await)
+    }
+}
 
 /// A registration. The instance stays registered as long as this, or a clone of it, is held.
 ///
@@ -156,7 +199,7 @@ pub(crate) async fn deregister(handle: &Arc<Handle>, id: RegistrationId) -> Dere
     let until = handle.shared.command(|state, now| {
         state.machine.deregister(id, now);
         let until = now.saturating_add(handle.settings.last_word);
-        state.partings.insert((until, id));
+        state.slots.partings.insert((until, id));
         until
     });
     let shared = Arc::clone(&handle.shared);
@@ -170,7 +213,7 @@ pub(crate) async fn deregister(handle: &Arc<Handle>, id: RegistrationId) -> Dere
     });
     let deregistered = wait.await;
     // Others who wait for the same are through as well.
-    handle.shared.lock().partings.remove(&(until, id));
+    handle.shared.lock().slots.partings.remove(&(until, id));
     deregistered
 }
 
@@ -308,11 +351,13 @@ impl<T, F: Fn(&Standing, bool) -> Verdict<T> + Unpin> Future for Wait<F> {
         let standing = state.registration(this.id, this.handle.shared.now());
         let (result, old) = match (this.look)(&standing, state.ended) {
             Verdict::Done(result) => (Poll::Ready(result), Some(waker)),
-            Verdict::UntilChanged => match state.registrations.get_mut(&this.id) {
+            Verdict::UntilChanged => match state.slots.registrations.get_mut(&this.id) {
                 Some(slot) => (Poll::Pending, slot.waiters.park(&mut this.changed, waker)),
-                None => (Poll::Pending, state.acknowledgements.park(&mut this.acknowledged, waker)),
+                None => (Poll::Pending, state.slots.acknowledgements.park(&mut this.acknowledged, waker)),
             },
-            Verdict::UntilAcknowledged => (Poll::Pending, state.acknowledgements.park(&mut this.acknowledged, waker)),
+            Verdict::UntilAcknowledged => {
+                (Poll::Pending, state.slots.acknowledgements.park(&mut this.acknowledged, waker))
+            }
         };
         drop(state);
         drop(old);
@@ -323,9 +368,9 @@ impl<T, F: Fn(&Standing, bool) -> Verdict<T> + Unpin> Future for Wait<F> {
 impl<F> Drop for Wait<F> {
     fn drop(&mut self) {
         let mut state = self.handle.shared.lock();
-        let slot = state.registrations.get_mut(&self.id);
+        let slot = state.slots.registrations.get_mut(&self.id);
         let one = slot.and_then(|slot| slot.waiters.leave(self.changed));
-        let other = state.acknowledgements.leave(self.acknowledged);
+        let other = state.slots.acknowledgements.leave(self.acknowledged);
         drop(state);
         drop((one, other));
     }

@@ -4,19 +4,15 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
-use std::time::Duration;
 
-use periplus_core::client::{
-    BoxedBackend, ClientEvent, CommandError, Counters, Loss, Provenance, Registration, RegistrationId,
-    RegistrationState, RegistrationView, SubscriptionId, Update,
-};
+use periplus_core::client::{BoxedBackend, ClientEvent, CommandError, Counters, Provenance, SubscriptionId, Update};
 use periplus_core::ordered::{OrderedMap, OrderedSet};
 use periplus_core::{Instant, Key, Selector};
 
-use crate::error::UpdateError;
 #[cfg(feature = "memory")]
 use crate::house::House;
 use crate::settings::Settings;
+use crate::slots::Slots;
 use crate::waiters::{DriverWaker, Waiters};
 
 /// The clock of a client.
@@ -38,15 +34,10 @@ pub(crate) struct Shared {
 /// What the lock guards.
 pub(crate) struct State {
     pub(crate) machine: BoxedBackend,
-    pub(crate) registrations: OrderedMap<RegistrationId, Slot>,
-    pub(crate) by_key: OrderedMap<Key, RegistrationId>,
+    pub(crate) slots: Slots,
     pub(crate) subscriptions: OrderedMap<SubscriptionId, Option<Waker>>,
     /// When a subscription's holder gives up waiting for the first word.
     pub(crate) deadlines: OrderedSet<(Instant, SubscriptionId)>,
-    /// When those who wait for a registration to be taken out wait no longer.
-    pub(crate) partings: OrderedSet<(Instant, RegistrationId)>,
-    /// Those who wait for the registry to have what is wanted: looked after at every turn.
-    pub(crate) acknowledgements: Waiters,
     /// Those who wait for the end.
     pub(crate) enders: Waiters,
     pub(crate) observed: Observed,
@@ -56,16 +47,6 @@ pub(crate) struct State {
     pub(crate) closing: bool,
     /// Whether nobody drives the machine any more.
     pub(crate) ended: bool,
-}
-
-/// A registration, with those who hold it.
-pub(crate) struct Slot {
-    key: Key,
-    ttl: Option<Duration>,
-    handles: usize,
-    /// The latest state that the machine told.
-    told: RegistrationState,
-    pub(crate) waiters: Waiters,
 }
 
 /// The latest events, for those who observe.
@@ -82,12 +63,9 @@ impl Shared {
     pub(crate) fn new(machine: BoxedBackend, clock: Clock) -> Self {
         let state = State {
             machine,
-            registrations: OrderedMap::new(),
-            by_key: OrderedMap::new(),
+            slots: Slots::default(),
             subscriptions: OrderedMap::new(),
             deadlines: OrderedSet::new(),
-            partings: OrderedSet::new(),
-            acknowledgements: Waiters::default(),
             enders: Waiters::default(),
             observed: Observed::default(),
             armed: None,
@@ -190,44 +168,6 @@ pub(crate) fn wake_all(wakers: &mut Vec<Waker>) {
 }
 
 impl State {
-    /// Registers, and counts one more who holds the registration.
-    pub(crate) fn register(&mut self, wanted: &Registration, now: Instant) -> Result<RegistrationId, CommandError> {
-        if self.closing {
-            return Err(CommandError::Closed);
-        }
-        let id = self.machine.register(wanted, now)?;
-        let key = wanted.key();
-        let slot = self.registrations.entry(id).or_insert_with(|| Slot {
-            key: key.clone(),
-            ttl: wanted.ttl,
-            handles: 0,
-            told: RegistrationState::Registering,
-            waiters: Waiters::default(),
-        });
-        slot.handles += 1;
-        slot.ttl = wanted.ttl;
-        self.by_key.insert(key, id);
-        Ok(id)
-    }
-
-    /// Replaces the instance of a registration. Its ttl stays.
-    pub(crate) fn replace(&mut self, mut wanted: Registration, now: Instant) -> Result<RegistrationId, UpdateError> {
-        if self.closing {
-            return Err(CommandError::Closed.into());
-        }
-        let id = self.find(wanted.key(), now)?;
-        wanted.ttl = self.registrations.get(&id).and_then(|slot| slot.ttl);
-        self.machine.register(&wanted, now)?;
-        Ok(id)
-    }
-
-    /// The registration of an instance, if this client has one that has not ended.
-    pub(crate) fn find(&self, key: Key, now: Instant) -> Result<RegistrationId, UpdateError> {
-        let held = self.by_key.get(&key).copied();
-        let lives = held.filter(|&id| !self.registration(id, now).state.is_final());
-        lives.ok_or(UpdateError::NotRegistered(key))
-    }
-
     /// What follows for a subscription, once the registry has said anything at all.
     pub(crate) fn next_word(&mut self, id: SubscriptionId) -> Option<Update> {
         loop {
@@ -235,57 +175,6 @@ impl State {
             if update.provenance != Provenance::Unknown || !update.changes.is_empty() {
                 return Some(update);
             }
-        }
-    }
-
-    /// Counts one more who holds a registration.
-    pub(crate) fn hold(&mut self, id: RegistrationId) {
-        if let Some(slot) = self.registrations.get_mut(&id) {
-            slot.handles += 1;
-        }
-    }
-
-    /// Counts one less; the last one deregisters.
-    pub(crate) fn let_go(&mut self, id: RegistrationId, now: Instant) {
-        let Some(slot) = self.registrations.get_mut(&id) else { return };
-        slot.handles -= 1;
-        if slot.handles == 0 {
-            self.machine.deregister(id, now);
-            self.forget_if_over(id);
-        }
-    }
-
-    /// What became of a registration: a final state is remembered as long as somebody holds it, and one that time
-    /// has overtaken is not believed.
-    pub(crate) fn registration(&self, id: RegistrationId, now: Instant) -> Standing {
-        let told = || self.registrations.get(&id).map_or(ENDED, |slot| slot.told.clone());
-        match self.machine.registration(id) {
-            Some(view) => {
-                let lapsed =
-                    view.state == RegistrationState::Registered && view.until.is_some_and(|until| until <= now);
-                let state = if lapsed { RegistrationState::Lost(Loss::Lapsed) } else { view.state.clone() };
-                Standing { state, current: view.current, view: Some(view) }
-            }
-            None => Standing { state: told(), current: false, view: None },
-        }
-    }
-
-    /// Takes note of what the machine told of a registration. O(log n).
-    fn tell(&mut self, id: RegistrationId, state: &RegistrationState, wakers: &mut Vec<Waker>) {
-        let Some(slot) = self.registrations.get_mut(&id) else { return };
-        slot.told = state.clone();
-        slot.waiters.take(wakers);
-        self.forget_if_over(id);
-    }
-
-    /// Whether anybody could still ask.
-    fn forget_if_over(&mut self, id: RegistrationId) {
-        let Some(slot) = self.registrations.get(&id) else { return };
-        if slot.handles == 0 && (slot.told.is_final() || self.machine.registration(id).is_none()) {
-            if self.by_key.get(&slot.key) == Some(&id) {
-                self.by_key.remove(&slot.key);
-            }
-            self.registrations.remove(&id);
         }
     }
 
@@ -320,8 +209,7 @@ impl State {
         let mut key = None;
         match event {
             ClientEvent::Registration(id, state) => {
-                key = self.registrations.get(id).map(|slot| slot.key.clone());
-                self.tell(*id, state, wakers);
+                key = self.tell(*id, state, wakers);
             }
             ClientEvent::Update(id) => {
                 wakers.extend(self.subscriptions.get_mut(id).and_then(Option::take));
@@ -348,20 +236,13 @@ impl State {
                 wakers.extend(self.subscriptions.get_mut(&id).and_then(Option::take));
             }
         }
-        while self.partings.first().is_some_and(|(at, _)| *at <= now) {
-            if let Some((_, id)) = self.partings.pop_first()
-                && let Some(slot) = self.registrations.get_mut(&id)
-            {
-                slot.waiters.take(wakers);
-            }
-        }
+        self.slots.on_time(now, wakers);
     }
 
     /// When the driver has to come back at the latest.
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
         let deadline = self.deadlines.first().map(|(at, _)| *at);
-        let parting = self.partings.first().map(|(at, _)| *at);
-        self.machine.poll_timeout().into_iter().chain(deadline).chain(parting).min()
+        self.machine.poll_timeout().into_iter().chain(deadline).chain(self.slots.poll_timeout()).min()
     }
 
     /// Whether that is earlier than the driver knows: what a holder takes may be something to report.
@@ -378,23 +259,11 @@ impl State {
     }
 
     fn wake_everyone_else(&mut self, wakers: &mut Vec<Waker>) {
-        for slot in self.registrations.values_mut() {
-            slot.waiters.take(wakers);
-        }
-        self.acknowledgements.take(wakers);
+        self.slots.wake_all(wakers);
         self.enders.take(wakers);
         self.observed.waiters.take(wakers);
     }
 }
-
-/// What became of a registration, as far as it can be believed now.
-pub(crate) struct Standing {
-    pub(crate) state: RegistrationState,
-    pub(crate) current: bool,
-    pub(crate) view: Option<RegistrationView>,
-}
-
-const ENDED: RegistrationState = RegistrationState::Deregistered { confirmed: false };
 
 /// What the handles hold. When the last is gone, the client closes.
 pub(crate) struct Handle {

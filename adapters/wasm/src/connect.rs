@@ -1,5 +1,6 @@
 //! From the address of a registry to a client of it in this page.
 
+use periplus::core::client::BoxedBackend;
 use periplus::{Client, ConnectError, ConnectOptions};
 
 use crate::browser::Browser;
@@ -25,6 +26,14 @@ pub fn connect_with(url: &str, options: ConnectOptions) -> Result<Client, Connec
     let client = periplus::connect_with(Browser::new(), url, options)?;
     follow_page(&client);
     Ok(client)
+}
+
+/// Runs a machine of one's own in this page, such as that of a registry whose address needs no reading because the browser
+/// says it. What reads addresses is then no part of the page.
+pub fn drive(machine: BoxedBackend, options: &ConnectOptions) -> Client {
+    let client = periplus::drive(Browser::new(), machine, options);
+    follow_page(&client);
+    client
 }
 
 /// Lets a client hear of what happens to the page, and does not keep it open.

@@ -28,7 +28,7 @@ mod sleep;
 mod storage;
 
 pub use browser::Browser;
-pub use connect::{connect, connect_with};
+pub use connect::{connect, connect_with, drive};
 pub use exchange::Exchange;
 pub use periplus::*;
 pub use sleep::Sleep;

@@ -23,8 +23,11 @@
 //! | failure: unknown | – | down | down | stale, down | – |
 //! | nothing for a minute | – | dropped, down | dropped, down | dropped, stale, down | dropped, stale, down |
 
+#[cfg(feature = "registration")]
 mod answer;
+#[cfg_attr(not(feature = "registration"), path = "native/unasked.rs")]
 mod ask;
+mod refusal;
 mod report;
 mod stream;
 

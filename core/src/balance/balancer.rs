@@ -17,7 +17,7 @@ use super::subset::rendezvous;
 use crate::fault::Fault;
 use crate::instance::Status;
 use crate::name::InstanceId;
-use crate::ordered::OrderedMap;
+use crate::ordered::{OrderedMap, sort};
 use crate::packed::Instance;
 use crate::rng::{Rng, Seed};
 use crate::time::Instant;
@@ -173,7 +173,7 @@ impl Balancer {
         if excess > 0 {
             let mut ages: Vec<(Instant, InstanceId)> =
                 self.past.iter().map(|(id, (left, _))| (*left, id.clone())).collect();
-            ages.sort_unstable();
+            sort(&mut ages);
             ages.iter().take(excess).for_each(|(_, id)| drop(self.past.remove(id)));
         }
     }

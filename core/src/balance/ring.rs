@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::hash::{hash_key, nth};
+use crate::ordered::sort;
 
 /// The points of an instance that has the default weight.
 const POINTS: u128 = 160;
@@ -29,7 +30,7 @@ impl Ring {
             let count = (wanted(weight) >> halvings).max(1);
             points.extend((0..count).map(|point| ((nth(seed, point) >> 32) as u32, place as u32)));
         }
-        points.sort_unstable();
+        sort(&mut points);
         Self { points: points.into() }
     }
 

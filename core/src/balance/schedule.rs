@@ -3,6 +3,8 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use crate::ordered::sort;
+
 /// The order of one cycle, as the textbook's algorithm gives it: at each step every place gains its weight, the first
 /// of those that have most is next, and pays the sum of all weights.
 ///
@@ -72,11 +74,13 @@ impl Group {
 }
 
 fn groups(counts: &[i64]) -> Vec<Group> {
-    let mut order: Vec<u32> = (0..counts.len() as u32).collect();
-    order.sort_by_key(|&place| counts[place as usize]);
-    let same = |a: &u32, b: &u32| counts[*a as usize] == counts[*b as usize];
-    let group = |places: &[u32]| Group { count: counts[places[0] as usize], places: places.into(), next: 0, turns: 0 };
-    order.chunk_by(same).map(group).collect()
+    let mut order: Vec<(i64, u32)> = counts.iter().copied().zip(0..).collect();
+    sort(&mut order);
+    let group = |alike: &[(i64, u32)]| {
+        let places = alike.iter().map(|&(_, place)| place).collect();
+        Group { count: alike[0].0, places, next: 0, turns: 0 }
+    };
+    order.chunk_by(|a, b| a.0 == b.0).map(group).collect()
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use hashbrown::HashSet;
 
 use super::hash::{fnv1a_32, fnv1a_32_on, hash_key, mix};
+use crate::ordered::{least, sort};
 
 /// Chooses `size` of the members by rendezvous hashing; zero chooses all. O(n).
 ///
@@ -20,9 +21,9 @@ pub fn rendezvous<T>(key: &[u8], members: Vec<T>, size: usize, id: impl Fn(&T) -
     // Two scores may be equal, and so may two ids: the place decides last.
     let mut scored: Vec<(u64, usize)> =
         members.iter().enumerate().map(|(place, member)| (score(member), place)).collect();
-    let (best, ..) = scored.select_nth_unstable(size);
-    let mut best: Vec<usize> = best.iter().map(|&(_, place)| place).collect();
-    best.sort_unstable();
+    least(&mut scored, size);
+    let mut best: Vec<usize> = scored.iter().map(|&(_, place)| place).collect();
+    sort(&mut best);
     let mut best = best.into_iter().peekable();
     let chosen = |(place, member)| best.next_if_eq(&place).map(|_| member);
     members.into_iter().enumerate().filter_map(chosen).collect()
@@ -49,7 +50,7 @@ pub fn kratos<T>(key: &[u8], members: Vec<T>, size: usize, display: impl Fn(&T) 
         let text = display(&members[place]).as_bytes();
         ring.extend((0..REPLICAS).map(|replica| (fnv1a_32_on(fnv1a_decimal(replica), text), place)));
     }
-    ring.sort_unstable();
+    sort(&mut ring);
     // Of those that meet in a point, Kratos keeps the one that was added last.
     let last_of_point = ring.chunk_by(|a, b| a.0 == b.0).filter_map(|points| points.last().copied());
     let ring: Vec<(u32, usize)> = last_of_point.collect();

@@ -32,11 +32,12 @@
 use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::slice;
 use core::time::Duration;
 
 use super::backoff::Backoff;
 use super::config::ClientConfig;
-use super::{LONGEST_TTL, Loss, Registration, RegistrationId, RegistrationState, RegistrationView};
+use super::{Counters, LONGEST_TTL, Loss, Registration, RegistrationId, RegistrationState, RegistrationView};
 use crate::fault::Fault;
 use crate::http::RequestId;
 use crate::instance::{Patch, ServiceInstance};
@@ -70,6 +71,21 @@ pub(crate) enum Work {
     Renew(Vec<RegistrationId>),
     /// Give up everything that was sent for it.
     Deregister(RegistrationId),
+}
+
+impl Work {
+    /// Whether it is a renewal.
+    pub(crate) const fn is_renewal(&self) -> bool {
+        matches!(self, Self::Renew(_))
+    }
+
+    /// Those that it is about.
+    pub(crate) fn registrations(&self) -> &[RegistrationId] {
+        match self {
+            Self::Renew(ids) => ids,
+            Self::Register(id) | Self::Update(id) | Self::Deregister(id) => slice::from_ref(id),
+        }
+    }
 }
 
 /// What the registry says no to, and for how long.
@@ -125,10 +141,10 @@ pub(crate) struct Holdings<L> {
     last: u64,
     sequence: u64,
     closing: bool,
-    pub(crate) registered: u64,
-    pub(crate) renewed: u64,
-    pub(crate) lost: u64,
-    pub(crate) deregistered: u64,
+    registered: u64,
+    renewed: u64,
+    lost: u64,
+    deregistered: u64,
 }
 
 /// What goes first.
@@ -476,5 +492,16 @@ impl<L> Holdings<L> {
     /// The shortest ttl of any registration, if there is one.
     pub(crate) fn shortest_ttl(&self) -> Option<Duration> {
         self.ttls.first_key_value().map(|(ttl, _)| *ttl)
+    }
+
+    /// What was counted so far, beside what others have counted.
+    pub(crate) const fn count(&self, others: Counters) -> Counters {
+        Counters {
+            registrations: self.registered,
+            renewals: self.renewed,
+            losses: self.lost,
+            deregistrations: self.deregistered,
+            ..others
+        }
     }
 }

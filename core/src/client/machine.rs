@@ -288,7 +288,7 @@ impl<P: Protocol> Machine<P> {
     /// lapses; a registration or an update has a whole one.
     fn patience(&self, work: &Work) -> Duration {
         let shortest = self.holdings.shortest_ttl().unwrap_or(USUAL_TTL);
-        let time = if matches!(work, Work::Renew(_)) { shortest / 6 } else { shortest / 3 };
+        let time = if work.is_renewal() { shortest / 6 } else { shortest / 3 };
         time.min(self.config.call_timeout)
     }
 
@@ -340,14 +340,10 @@ impl<P: Protocol> Machine<P> {
 
     /// A piece of work was not answered; `arrived` says whether the request may have arrived.
     pub(crate) fn on_unanswered(&mut self, work: &Work, call: RequestId, arrived: bool, reason: &str, now: Instant) {
-        match work {
-            Work::Renew(ids) => {
-                for id in ids {
-                    self.holdings.on_not_renewed(*id, call, reason, &mut self.rng, now);
-                }
-            }
-            Work::Register(id) | Work::Update(id) | Work::Deregister(id) => {
-                self.holdings.on_unanswered(*id, arrived, reason, &self.config, now);
+        for id in work.registrations() {
+            match work.is_renewal() {
+                true => self.holdings.on_not_renewed(*id, call, reason, &mut self.rng, now),
+                false => self.holdings.on_unanswered(*id, arrived, reason, &self.config, now),
             }
         }
     }
@@ -360,6 +356,7 @@ impl<P: Protocol> Machine<P> {
 }
 
 impl<P: Protocol> Backend for Machine<P> {
+    #[cfg(feature = "registration")]
     fn register(&mut self, registration: &Registration, now: Instant) -> Result<RegistrationId, CommandError> {
         let now = self.advance(now);
         let registered = P::check(self, registration);
@@ -368,6 +365,7 @@ impl<P: Protocol> Backend for Machine<P> {
         registered
     }
 
+    #[cfg(feature = "registration")]
     fn update(&mut self, id: RegistrationId, patch: &Patch, now: Instant) -> Result<(), CommandError> {
         let now = self.advance(now);
         let checked = self.holdings.patched(id, patch).map_or(Ok(()), |wanted| P::check(self, &wanted));
@@ -376,6 +374,7 @@ impl<P: Protocol> Backend for Machine<P> {
         updated
     }
 
+    #[cfg(feature = "registration")]
     fn deregister(&mut self, id: RegistrationId, now: Instant) {
         let now = self.advance(now);
         self.holdings.deregister(id, &self.config, now);
@@ -515,6 +514,7 @@ impl<P: Protocol> Backend for Machine<P> {
         times.into_iter().flatten().min()
     }
 
+    #[cfg(feature = "registration")]
     fn registration(&self, id: RegistrationId) -> Option<RegistrationView> {
         self.holdings.view(id)
     }
@@ -526,15 +526,11 @@ impl<P: Protocol> Backend for Machine<P> {
     fn counters(&self) -> Counters {
         let told = self.subscriptions.counters();
         Counters {
-            registrations: self.holdings.registered,
-            renewals: self.holdings.renewed,
-            losses: self.holdings.lost,
-            deregistrations: self.holdings.deregistered,
             stale: told.stale,
             deliveries: told.deliveries,
             snapshots: told.snapshots,
             changes: told.changes,
-            ..self.counters
+            ..self.holdings.count(self.counters)
         }
     }
 

@@ -46,13 +46,14 @@ pub(super) fn look(model: &Model) {
 pub(super) fn write_time(element: &Element, utc: &str) {
     let (then, now) = (Date::new(&JsValue::from_str(utc)), Date::new_0());
     let two = |n: u32| if n < 10 { ["0", &n.to_string()].concat() } else { n.to_string() };
-    let clock = [two(then.get_hours()), two(then.get_minutes()), two(then.get_seconds())].join(":");
+    let [hours, minutes, seconds] = [then.get_hours(), then.get_minutes(), then.get_seconds()].map(two);
+    let clock = [&*hours, ":", &*minutes, ":", &*seconds].concat();
     let day = |date: &Date| [date.get_full_year(), date.get_month() + 1, date.get_date()];
     let text = if day(&then) == day(&now) {
         clock
     } else {
         let [year, month, date] = day(&then).map(two);
-        [&*[year, month, date].join("-"), " ", &*clock].concat()
+        [&*year, "-", &*month, "-", &*date, " ", &*clock].concat()
     };
     element.set_text_content(Some(&text));
 }

@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use futures_core::Stream;
 use js_sys::Reflect;
-use periplus_wasm::core::client::{Backoff, Channel, ClientEvent, Provenance};
+use periplus_wasm::core::backend::Native;
+use periplus_wasm::core::client::{Backoff, Channel, ClientConfig, ClientEvent, Provenance};
 use periplus_wasm::core::http::sse::SseDecoder;
 use periplus_wasm::core::http::target::Target;
 use periplus_wasm::core::http::{Input, Method, Request};
 use periplus_wasm::core::{Instant, Rng};
 use periplus_wasm::runtime::Runtime as _;
-use periplus_wasm::{Browser, Client, ConnectOptions, Exchange, connect_with};
+use periplus_wasm::{Browser, Client, ConnectOptions, Exchange, drive};
 use serde_json::Value;
 use smol_str::SmolStr;
 use wasm_bindgen::{JsCast, JsValue};
@@ -29,8 +30,9 @@ use crate::json::Read as _;
 use crate::model::Belief;
 use crate::update::Msg;
 
-/// What the registry's operators read of who calls.
+/// What the registry's operators read of who calls, and the header that says it.
 const CALLER: &str = "dashboard";
+const HEADER: &str = "periplus-caller";
 /// Events that happened before one began to look.
 const EVENTS: u32 = 1_000;
 /// The longest event.
@@ -42,7 +44,7 @@ type Answered = Box<dyn FnOnce(Result<Value, Problem>) -> Msg>;
 /// The client, and what it is held by.
 pub(super) struct Wire {
     origin: SmolStr,
-    client: Option<Client>,
+    client: Client,
     /// Rises with every namespace that is followed: what belongs to an earlier one is not told.
     turn: Rc<Cell<u32>>,
     gate: Rc<Gate>,
@@ -50,21 +52,20 @@ pub(super) struct Wire {
 
 impl Wire {
     pub(super) fn new(origin: &str, namespace: &str) -> Self {
-        // `http://host:port` is an address of a registry as it is.
-        let options = ConnectOptions { caller: Some(CALLER.into()), ..ConnectOptions::default() };
-        let client = match connect_with(origin, options) {
-            Ok(client) => Some(client),
-            Err(error) => {
-                let reason = error.to_string().into();
-                soon(move || tell(Msg::Lost(reason)));
-                None
-            }
+        let browser = Browser::new();
+        let mut seed = [0; 32];
+        browser.entropy(&mut seed);
+        // The browser says where the page comes from as requests need it: nothing is left to read in it.
+        let config = ClientConfig {
+            origins: vec![origin.into()],
+            headers: vec![(HEADER.into(), CALLER.into())],
+            ..ClientConfig::default()
         };
+        let machine = Native::new(config, seed, browser.now());
+        let client = drive(Box::new(machine), &ConnectOptions::default());
         let wire = Self { origin: origin.into(), client, turn: Rc::default(), gate: Rc::default() };
         wire.follow(namespace);
-        if let Some(client) = &wire.client {
-            spawn_local(observe(client.clone()));
-        }
+        spawn_local(observe(wire.client.clone()));
         spawn_local(events(wire.origin.clone()));
         wire
     }
@@ -76,8 +77,7 @@ impl Wire {
     /// Follows all services of a namespace, and nothing else any more.
     pub(super) fn follow(&self, namespace: &str) {
         self.turn.set(self.turn.get() + 1);
-        let Some(client) = &self.client else { return };
-        match client.namespace(namespace) {
+        match self.client.namespace(namespace) {
             Ok(client) => spawn_local(fleet(client, Rc::clone(&self.turn), Rc::clone(&self.gate))),
             Err(error) => {
                 let reason = error.to_string().into();
@@ -92,10 +92,8 @@ impl Wire {
     }
 
     pub(super) fn wake(&self) {
-        if let Some(client) = &self.client {
-            let signal = client.online_signal();
-            soon(move || signal.notify());
-        }
+        let signal = self.client.online_signal();
+        soon(move || signal.notify());
     }
 
     pub(super) fn ask(&self, target: &Target, answered: Answered) {
@@ -153,7 +151,7 @@ fn millis(at: Instant) -> Millis {
 
 fn request(method: Method, url: String, body: String, streaming: bool) -> Request {
     let mut request = Request { method, url, headers: Vec::new(), body: body.into_bytes(), streaming };
-    request.set_header("periplus-caller", CALLER);
+    request.set_header(HEADER, CALLER);
     if !request.body.is_empty() {
         request.set_header("content-type", "application/json");
     }

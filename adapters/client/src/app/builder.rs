@@ -14,7 +14,7 @@ use super::hooks::Hooks;
 use super::info::AppInfo;
 use super::server::{BoxError, Server};
 use super::{App, AppHandle};
-use crate::face::Registrar;
+use crate::registrar::Registrar;
 use crate::runtime::{Runtime, Signal, Signals};
 
 /// Puts an [`App`] together.

@@ -10,7 +10,8 @@ use periplus_core::{Endpoint, ServiceInstance};
 use super::info::AppInfo;
 use super::server::{BoxError, Control, Server, Serving, Stage};
 use crate::error::{RegisterError, UpdateError};
-use crate::face::{BoxFuture, Registrar};
+use crate::face::BoxFuture;
+use crate::registrar::Registrar;
 use crate::registration::Registration;
 
 /// A server, wherever it is in its life.

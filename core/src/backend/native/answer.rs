@@ -5,6 +5,7 @@ use core::time::Duration;
 
 use smol_str::ToSmolStr;
 
+use super::refusal::refusal;
 use super::{Native, Wire};
 use crate::client::calls::Call;
 use crate::client::holding::{Terms, Verdict, Work};
@@ -12,7 +13,7 @@ use crate::client::link::Fall;
 use crate::client::machine::What;
 use crate::client::{Channel, ClientEvent, RegistrationId};
 use crate::fault::Fault;
-use crate::http::{Head, RequestId};
+use crate::http::RequestId;
 use crate::protocol::{Dated, Problem, RegisteredMessage, RenewedMessage, Span};
 use crate::time::Instant;
 
@@ -37,7 +38,10 @@ impl Native {
         };
         let answer = match head.is_success() {
             true => self.take(work, *number, id, &call, now),
-            false => refusal(head, &call),
+            false => match refusal(head, &call) {
+                (Ok(problem), hint) => Answer::Refused(head.status, problem, hint),
+                (Err(reason), hint) => Answer::Nonsense(reason, hint),
+            },
         };
         let answer = match (answer, work) {
             // A batch is refused for no fault of its leases: the registry is busy, and nothing else is to be sent.
@@ -119,31 +123,6 @@ impl Native {
                 }
             }
         }
-    }
-
-    /// A watch was refused, in so many words.
-    pub(super) fn on_stream_refused(&mut self, id: RequestId, call: &Call<What<Wire>>, now: Instant) {
-        let head = call.head.clone().unwrap_or(Head::new(0));
-        let (reason, hint) = match refusal(&head, call) {
-            Answer::Refused(_, problem, hint) => {
-                let reason = problem.message.clone();
-                self.emit(ClientEvent::WatchRefused(problem));
-                (reason, hint)
-            }
-            Answer::Nonsense(reason, hint) => (reason, hint),
-            Answer::Done => return,
-        };
-        self.on_stream_over(id, call.way, Fall::Bad(hint), &reason, now);
-    }
-}
-
-/// Reads a refusal.
-fn refusal(head: &Head, call: &Call<What<Wire>>) -> Answer {
-    let hint = head.retry_after();
-    match call.body.finish::<Problem>() {
-        Ok(problem) => Answer::Refused(head.status, problem, hint),
-        // Too much is too much, whoever says so, and in whatever words.
-        Err(_) => Answer::Nonsense(alloc::format!("answered with status {}", head.status), hint),
     }
 }
 
