@@ -195,6 +195,7 @@ words! {
     not_told: "not yet told", "尚未获知";
     silent: "does not report", "不汇报";
     applied: "Applied", "已应用";
+    lag: "Behind", "落后";
     behind: "{0} behind", "落后 {0}";
     client: "Client", "客户端";
     address: "Address", "地址";

@@ -202,15 +202,15 @@ fn watchers(model: &Model, words: &Words, name: &SmolStr) -> Element {
             h("tr")
                 .key(watch.number("watch").unwrap_or_default().to_smolstr())
                 .child(t("td", if who.is_empty() { caller.text("from") } else { who }))
-                .child(t("td", caller.text("client")))
-                .child(t("td", caller.text("from")).class("mono"))
                 .child(h("td").child(
                     c("span", "status").attr("data-status", state).child(c("i", "shape")).child(t("span", word)),
                 ))
                 .child(t("td", watch.number("applied").map_or_else(|| words.absent.into(), grouped)).class("n"))
                 .child(t("td", behind).class("n"))
+                .child(t("td", caller.text("from")).class("mono"))
+                .child(t("td", caller.text("client")))
         });
-    let head = [words.name, words.client, words.address, words.state, words.applied, ""];
+    let head = [words.name, words.state, words.applied, words.lag, words.address, words.client];
     let head = h("tr").all(head.map(|name| t("th", name).attr("scope", "col")));
     card.child(t("p", says).class("verdict").flag("data-calm", not_told == 0)).maybe(quiet).child(
         c("div", "scrolls")
