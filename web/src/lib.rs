@@ -33,6 +33,8 @@ pub mod words;
 mod dom;
 
 #[cfg(test)]
+mod screens;
+#[cfg(test)]
 mod tests;
 
 /// A moment by the page's clock, in milliseconds: it never goes back, and counts the time that the machine sleeps.

@@ -48,3 +48,11 @@ pub(crate) fn with(fleet: &mut Fleet, service: &str, id: &str, metadata: &[(&str
     let it = metadata.iter().fold(it, |it, (key, value)| it.with_metadata(*key, *value));
     put(fleet, &Instance::pack(&it));
 }
+
+/// An instance that is this text wherever it can be.
+pub(crate) fn hostile(text: &str) -> Instance {
+    let it = plain(text, text).with_version(text).with_metadata(text, text).with_metadata("zone", text);
+    let mut it = it.with_metadata("weight", text);
+    it.endpoints.push(Endpoint::foreign(text));
+    Instance::pack(&it)
+}
