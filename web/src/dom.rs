@@ -29,6 +29,8 @@ thread_local! {
     static INBOX: RefCell<VecDeque<Msg>> = const { RefCell::new(VecDeque::new()) };
     static BUSY: Cell<bool> = const { Cell::new(false) };
     static DRAWN: Cell<bool> = const { Cell::new(true) };
+    /// Whether it is drawn in a moment.
+    static WAITING: Cell<bool> = const { Cell::new(false) };
 }
 
 /// What there is once in the page.
@@ -66,8 +68,25 @@ fn document() -> Document {
     window().document().expect("a page has a document")
 }
 
-/// Tells the model something, and does what it says.
+/// Tells the model what somebody did, and does what it says; shows it with the next frame.
 fn tell(msg: Msg) {
+    hear(msg);
+    draw_soon();
+}
+
+/// Tells the model what the registry says, or the clock. It is shown in a moment, with all else that comes until then:
+/// nobody reads faster, and a page that draws sixty times a second has no time for whoever uses it.
+fn tell_calmly(msg: Msg) {
+    hear(msg);
+    if !WAITING.replace(true) {
+        wire::later(|| {
+            WAITING.set(false);
+            draw_soon();
+        });
+    }
+}
+
+fn hear(msg: Msg) {
     INBOX.with_borrow_mut(|inbox| inbox.push_back(msg));
     if !BUSY.get() {
         take();
@@ -86,7 +105,6 @@ fn take() {
         });
     }
     BUSY.set(false);
-    draw_soon();
 }
 
 /// Draws with the browser's next frame, once for all that happens until then.
@@ -112,11 +130,15 @@ fn draw() {
         again.then_some(())
     });
     BUSY.set(false);
-    if again.is_some() {
-        wire::later(draw_soon);
+    if again.is_some() && !WAITING.replace(true) {
+        wire::later(|| {
+            WAITING.set(false);
+            draw_soon();
+        });
     }
     if INBOX.with_borrow(|inbox| !inbox.is_empty()) {
         take();
+        draw_soon();
     }
 }
 

@@ -22,7 +22,7 @@ use smol_str::SmolStr;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 
-use super::{listen, tell, window};
+use super::{listen, tell, tell_calmly, window};
 use crate::Millis;
 use crate::action::Job;
 use crate::calls::Problem;
@@ -113,7 +113,7 @@ impl Wire {
         let request = request(method, target.url(&self.origin), body, false);
         spawn_local(async move {
             let result = answer(request).await;
-            tell(answered(result));
+            tell_calmly(answered(result));
         });
     }
 }
@@ -208,7 +208,7 @@ async fn fleet(client: Client, turn: Rc<Cell<u32>>, gate: Rc<Gate>) {
             Provenance::Stale { since } => (Belief::Stale, Some(millis(since.min(now)))),
         };
         let revision = changed.cursor.map_or(0, |cursor| cursor.revision.0);
-        tell(Msg::Fleet(changed.changes, belief, lost, revision));
+        tell_calmly(Msg::Fleet(changed.changes, belief, lost, revision));
         if !std::mem::replace(&mut heard, true) {
             // The list is there for the first time: it has a height now.
             soon(listen::measure);
@@ -268,7 +268,7 @@ async fn events(origin: SmolStr) {
                             Ok(Some(event)) => {
                                 last = event.id.or(last);
                                 if let Ok(value @ Value::Object(_)) = serde_json::from_slice(event.data.as_bytes()) {
-                                    tell(Msg::Happened(value));
+                                    tell_calmly(Msg::Happened(value));
                                 }
                             }
                             Ok(None) => break,
@@ -302,7 +302,7 @@ pub(super) fn tick() {
         loop {
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is a time of our days")]
             let wall = js_sys::Date::now() as u64;
-            tell(Msg::Tick(millis(Browser::new().now()), wall));
+            tell_calmly(Msg::Tick(millis(Browser::new().now()), wall));
             listen::measure();
             sleep(Duration::from_secs(1)).await;
         }
@@ -324,7 +324,7 @@ pub(super) fn soon(what: impl FnOnce() + 'static) {
 /// Does this in a moment.
 pub(super) fn later(what: fn()) {
     spawn_local(async move {
-        sleep(Duration::from_millis(120)).await;
+        sleep(Duration::from_millis(100)).await;
         what();
     });
 }
