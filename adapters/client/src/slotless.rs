@@ -8,7 +8,7 @@ use periplus_core::{Instant, Key};
 use crate::shared::State;
 
 #[derive(Default)]
-pub(crate) struct Slots;
+pub(crate) struct Slots {}
 
 impl Slots {
     pub(crate) const fn on_turn(&self, _: &mut Vec<Waker>) {}
