@@ -167,7 +167,7 @@ fn help(words: &Words) -> Element {
 
 /// What is said for a moment.
 fn said(model: &Model) -> Element {
-    let live = c("div", "said").attr("role", "status").attr("aria-live", "polite");
+    let live = c("div", "said").key("said").attr("role", "status").attr("aria-live", "polite");
     live.maybe(model.note.as_ref().map(|(text, _)| t("p", text.clone())))
 }
 
