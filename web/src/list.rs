@@ -92,7 +92,8 @@ impl List {
             if *version == fleet.version() {
                 return false;
             }
-            if now < self.at + SETTLES {
+            // That the fleet is there at last is shown at once.
+            if *version != 0 && now < self.at + SETTLES {
                 return true;
             }
         }
@@ -218,6 +219,15 @@ mod tests {
         list.arrange(&Route::from(Page::Instances).with("q", "nonsense:1"), &fleet, 0);
         assert_eq!(list.instances, [("a".into(), "1".into())]);
         assert!(list.problem.is_some());
+    }
+
+    #[test]
+    fn a_list_that_waits_for_its_fleet_has_it_at_once() {
+        let mut list = List::default();
+        let route = Route::from(Page::Instances);
+        list.arrange(&route, &Fleet::default(), 0);
+        assert!(!list.arrange(&route, &fleet(&[("a", "1", "up")]), 1));
+        assert_eq!(list.len(), 1);
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub enum Msg {
     /// The other language.
     Language,
     /// Show the keys, or not.
-    Help,
+    Help(bool),
     /// Copy a text.
     Copy(SmolStr),
     /// Try at once what waits for a retry.
@@ -183,7 +183,7 @@ fn react(model: &mut Model, msg: Msg, effects: &mut Vec<Effect>) {
             model.language = model.language.other();
             effects.extend([Effect::Keep("language", model.language.code()), Effect::Look]);
         }
-        Msg::Help => model.help = !model.help,
+        Msg::Help(shown) => model.help = shown,
         Msg::Copy(text) => effects.push(Effect::Copy(text)),
         Msg::Copied(well) => {
             let words = model.words();
@@ -531,5 +531,22 @@ fn key(model: &mut Model, press: &Press, effects: &mut Vec<Effect>) {
                 effects.push(Effect::Back);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Theme;
+    use crate::words::Language;
+
+    #[test]
+    fn keys_that_are_closed_by_the_key_and_by_the_browser_stay_closed() {
+        let mut model = Model::new(Page::Overview.into(), Theme::System, Language::English, "".into());
+        update(&mut model, Msg::Key(Press { key: "?".into(), ..Press::default() }));
+        assert!(model.help);
+        update(&mut model, Msg::Key(Press { key: "Escape".into(), ..Press::default() }));
+        update(&mut model, Msg::Help(false));
+        assert!(!model.help);
     }
 }

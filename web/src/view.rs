@@ -82,7 +82,7 @@ fn side(model: &Model, words: &Words) -> Element {
             c("div", "settings")
                 .child(parts::button(theme, Msg::Theme))
                 .child(parts::button(words.other_language, Msg::Language).attr("lang", model.language.other().code()))
-                .child(parts::button(words.keys, Msg::Help).child(t("kbd", "?"))),
+                .child(parts::button(words.keys, Msg::Help(true)).child(t("kbd", "?"))),
         )
 }
 
@@ -160,14 +160,14 @@ fn help(words: &Words) -> Element {
         let keys = keys.split(' ').map(|key| t("kbd", key));
         h("div").child(h("dt").all(keys)).child(t("dd", what))
     });
-    parts::dialog(words.keys, Msg::Help)
+    parts::dialog(words.keys, Msg::Help(false))
         .child(c("dl", "keys").all(rows))
-        .child(c("div", "buttons").child(parts::button(words.close, Msg::Help)))
+        .child(c("div", "buttons").child(parts::button(words.close, Msg::Help(false))))
 }
 
 /// What is said for a moment.
 fn said(model: &Model) -> Element {
-    let live = c("div", "said").attr("role", "status").attr("aria-live", "polite");
+    let live = c("div", "said").key("said").attr("role", "status").attr("aria-live", "polite");
     live.maybe(model.note.as_ref().map(|(text, _)| t("p", text.clone())))
 }
 

@@ -1,11 +1,15 @@
 //! `cargo xtask browser-test`: what runs in browsers, in a headless Chromium.
 //!
-//! Four parts: `runtime` is the tests of `adapters/wasm/tests`, in a page and in a worker; `story` is the examples of
+//! Five parts: `runtime` is the tests of `adapters/wasm/tests`, in a page and in a worker; `story` is the examples of
 //! `adapters/wasm/examples`, bundled as a web page would load them, with a real registry that is killed and comes back;
-//! `stores` is the same with a real etcd and a real Consul, as far as those let pages in; `conformance` is the suite that every runtime passes, with a harness beside the browser.
+//! `stores` is the same with a real etcd and a real Consul, as far as those let pages in; `conformance` is the suite that every runtime passes, with a harness beside the browser;
+//! `dashboard` is the dashboard of a real registry, which leaves pictures and numbers in `target/dashboard`.
 
 mod browser;
+mod dashboard;
 mod files;
+mod http;
+mod relay;
 mod stores;
 mod story;
 
@@ -25,26 +29,64 @@ const GLANCE: Duration = Duration::from_millis(25);
 /// How long anything may take to come true in a browser on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-type Part = (&'static str, fn() -> Result);
+type Part = (&'static str, fn(&Options) -> Result);
 
-const PARTS: [Part; 4] =
-    [("runtime", runtime), ("story", story::run), ("stores", stores::run), ("conformance", conformance)];
+const PARTS: [Part; 5] = [
+    ("runtime", |_| runtime()),
+    ("story", |_| story::run()),
+    ("stores", |_| stores::run()),
+    ("conformance", |_| conformance()),
+    ("dashboard", dashboard::run),
+];
+
+const USAGE: &str =
+    "usage: cargo xtask browser-test [--only runtime|story|stores|conformance|dashboard[/STEP]] [--long]";
+
+/// What is to be run.
+#[derive(Debug, Default)]
+struct Options {
+    /// This part alone.
+    part: Option<String>,
+    /// This step of it alone.
+    step: Option<String>,
+    /// The load lasts a minute.
+    long: bool,
+}
+
+impl Options {
+    fn parse(arguments: &[String]) -> Result<Self> {
+        let mut options = Self::default();
+        let mut arguments = arguments.iter();
+        while let Some(flag) = arguments.next() {
+            match (flag.as_str(), arguments.as_slice()) {
+                ("--long", _) => options.long = true,
+                ("--only", [only, ..]) => {
+                    arguments.next();
+                    let (part, step) = only.split_once('/').map_or((&**only, None), |(part, step)| (part, Some(step)));
+                    let is_known = PARTS.iter().any(|(name, _)| *name == part);
+                    if !is_known || step.is_some_and(|step| part != "dashboard" || !dashboard::has(step)) {
+                        return Err(Failure::usage(USAGE));
+                    }
+                    (options.part, options.step) = (Some(part.to_owned()), step.map(str::to_owned));
+                }
+                _ => return Err(Failure::usage(USAGE)),
+            }
+        }
+        Ok(options)
+    }
+}
 
 /// The user wants to stop.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// Runs all parts, or one.
 pub(crate) fn run(arguments: &[String]) -> Result {
-    let only = match arguments {
-        [] => None,
-        [flag, part] if flag == "--only" && PARTS.iter().any(|(name, _)| name == part) => Some(part),
-        _ => return Err(Failure::usage("usage: cargo xtask browser-test [--only runtime|story|stores|conformance]")),
-    };
+    let options = Options::parse(arguments)?;
     ensure_browser()?;
     for (name, part) in PARTS {
-        if only.is_none_or(|only| only == name) {
+        if options.part.as_ref().is_none_or(|only| only == name) {
             println!("-- {name}");
-            part()?;
+            part(&options)?;
         }
     }
     Ok(())
@@ -120,5 +162,21 @@ fn wait<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T>
             return Err(Failure::new(format!("waited {PATIENCE:?} in vain for this: {what}")));
         }
         thread::sleep(GLANCE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_is_chosen_by_its_name_and_a_step_of_the_dashboard_after_it() {
+        let parse = |line: &str| Options::parse(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+        let options = parse("--only dashboard/load --long").expect("it is as documented");
+        assert_eq!((options.part.as_deref(), options.step.as_deref()), (Some("dashboard"), Some("load")));
+        assert!(options.long);
+        for wrong in ["--only", "--only nothing", "--only story/load", "--only dashboard/nothing", "load"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -37,8 +37,10 @@ Commands:
   wasm-test [-- ARGS]                run the core's tests in wasm, under Node; ARGS go to `cargo test`
   web [--dev]                        build the dashboard, which the next build of the server then has
   wasm [--dev] [--features LIST]     bundle the browser's client: an ES module, its wasm and its types
-  browser-test [--only PART]         run what runs in browsers in a headless Chromium: runtime, story, stores,
-                                     conformance
+  browser-test [--only PART] [--long]
+                                     run what runs in browsers in a headless Chromium: runtime, story, stores,
+                                     conformance, dashboard; dashboard/STEP is one step of it. Pictures and numbers
+                                     of the dashboard are left in target/dashboard; --long loads it for a minute
   bench core [ARGS]                  measure the state machines (--json for a machine to read)
   bench server [ARGS]                load a running server (--json; --etcd to measure etcd beside it)
   bench stores [ARGS]                hold instances in etcd and Consul, beside the usual ways to (--json)

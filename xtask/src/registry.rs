@@ -73,6 +73,20 @@ impl Registry {
         Ok(())
     }
 
+    /// Starts it again where it was, with other arguments.
+    pub(crate) fn restart_with(&mut self, arguments: &[&str]) -> Result {
+        self.kill();
+        self.arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        self.restart()
+    }
+
+    /// Stops it in its tracks, as a machine that is suspended does, or lets it go on.
+    pub(crate) fn freeze(&self, freeze: bool) {
+        if let Some(service) = &self.service {
+            service.freeze(freeze);
+        }
+    }
+
     /// Starts `periplus COMMAND …`, as somebody would on another machine.
     pub(crate) fn start_client(&self, name: &'static str, arguments: &[&str]) -> Result<Service> {
         Service::start(name, client(&self.url(), arguments)?)

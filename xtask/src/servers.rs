@@ -52,7 +52,7 @@ pub(crate) fn ensure() -> Result<Vec<(&'static str, OsString)>> {
     Ok(variables)
 }
 
-fn is_required() -> bool {
+pub(crate) fn is_required() -> bool {
     env::var_os(REQUIRE).is_some_and(|value| value != "0" && !value.is_empty())
 }
 

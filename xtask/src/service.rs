@@ -51,6 +51,11 @@ impl Service {
         interrupt(&mut self.child);
     }
 
+    /// Stops the program in its tracks, as a machine that is suspended does, or lets it go on.
+    pub(crate) fn freeze(&self, freeze: bool) {
+        suspend(&self.child, freeze);
+    }
+
     /// Asks the program to stop, and waits until it has. Kills it when it takes too long, or when `hurry` says so.
     pub(crate) fn stop(mut self, mut hurry: impl FnMut() -> bool) {
         if self.ended().is_some() {
@@ -88,12 +93,21 @@ fn leave_process_group(command: &mut Command) {
 
 #[cfg(unix)]
 fn interrupt(child: &mut Child) {
-    use nix::sys::signal::{Signal, kill};
-    use nix::unistd::Pid;
+    signal(child, nix::sys::signal::Signal::SIGINT);
+}
 
+#[cfg(unix)]
+fn suspend(child: &Child, suspend: bool) {
+    use nix::sys::signal::Signal;
+
+    signal(child, if suspend { Signal::SIGSTOP } else { Signal::SIGCONT });
+}
+
+#[cfg(unix)]
+fn signal(child: &Child, signal: nix::sys::signal::Signal) {
     let id = i32::try_from(child.id()).expect("process ids fit the type the system has for them");
     // Fails only if the program ended in between.
-    let _ = kill(Pid::from_raw(id), Signal::SIGINT);
+    let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), signal);
 }
 
 #[cfg(not(unix))]
@@ -102,3 +116,7 @@ fn leave_process_group(_command: &mut Command) {}
 /// There is no polite way elsewhere, unless it was Ctrl-C, of which the program then knows already.
 #[cfg(not(unix))]
 fn interrupt(_child: &mut Child) {}
+
+/// Nothing of the kind can be asked for elsewhere.
+#[cfg(not(unix))]
+fn suspend(_child: &Child, _suspend: bool) {}

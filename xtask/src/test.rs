@@ -92,8 +92,8 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "browser",
-        about: "the browser's runtime and its examples, in a headless Chromium",
-        hint: "run one part by: cargo xtask browser-test --only runtime|story|stores|conformance",
+        about: "the browser's runtime, its examples and the dashboard, in a headless Chromium",
+        hint: "run one part by: cargo xtask browser-test --only runtime|story|stores|conformance|dashboard",
         check: browser_tests,
     },
     Step {

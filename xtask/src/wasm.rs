@@ -80,10 +80,27 @@ fn module(package: &str, options: &[&str], profile: &str, folder: &Path, beside:
     shell::run(build)?;
     shell::run(shell::cargo("build --package xtask --features wasm --bin wasm-bundler"))?;
     let library = format!("{}.wasm", package.replace('-', "_"));
+    let library = shell::target_folder()?.join(TARGET).join(built(profile)).join(library);
+    let made_of: Vec<&Path> = [&*library].into_iter().chain(beside.iter().copied()).collect();
+    if is_newer(&folder.join("periplus_bg.wasm.gz"), &made_of) {
+        return Ok(());
+    }
     let mut bundler = Command::new(shell::built_binary("wasm-bundler")?);
-    bundler.arg(shell::target_folder()?.join(TARGET).join(built(profile)).join(library)).arg(folder).arg("periplus");
-    bundler.args(beside);
+    bundler.arg(library).arg(folder).arg("periplus").args(beside);
     shell::run(bundler)
+}
+
+/// Whether a file was made after these files, and those in these folders: whoever uses it need not be built anew.
+fn is_newer(made: &Path, than: &[&Path]) -> bool {
+    let time = |path: &Path| fs::metadata(path).and_then(|it| it.modified()).ok();
+    let Some(made) = time(made) else { return false };
+    let inside = |path: &Path| fs::read_dir(path).into_iter().flatten().flatten().map(|it| it.path()).collect();
+    let all = than.iter().flat_map(|path| {
+        let mut all: Vec<PathBuf> = inside(path);
+        all.push(path.to_path_buf());
+        all
+    });
+    all.into_iter().all(|path| time(&path).is_some_and(|time| time < made))
 }
 
 /// The folder that cargo builds a profile in.

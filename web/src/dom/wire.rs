@@ -197,6 +197,8 @@ async fn fleet(client: Client, turn: Rc<Cell<u32>>, gate: Rc<Gate>) {
     loop {
         gate.pass().await;
         let Some(changed) = watcher.next_changes().await else { return };
+        // It was waited for before the gate was closed.
+        gate.pass().await;
         if turn.get() != mine {
             return;
         }

@@ -22,6 +22,7 @@ pub(super) fn view(model: &Model) -> Element {
     let asked = model.route.arg("service");
     let chosen = if asked.is_empty() { names.first().copied().unwrap_or_default() } else { asked };
     let options: Vec<(&str, &str)> = names.iter().map(|name| (*name, *name)).collect();
+    let client = Client::of(&model.route);
     let policies = POLICIES.map(|(name, _)| (name, name));
     let arg = |name| model.route.arg(name);
     let asks = c("section", "card asks")
@@ -31,12 +32,12 @@ pub(super) fn view(model: &Model) -> Element {
         .child(field(words.filter, "filter", arg("filter"), "version:>=1.2"))
         .child(field(words.subset_size, "size", arg("size"), "0"))
         .child(field(words.subset_key, "key", arg("key"), "client-1"))
-        .child(select(words.policy, "policy", &policies, arg("policy")));
+        .child(select(words.policy, "policy", &policies, POLICIES[client.policy].0));
     let screen = screen.child(asks);
     let Some(service) = model.fleet.service(chosen) else {
         return screen.child(t("p", words.gone).class("muted"));
     };
-    let resolved = resolve(&Client::of(&model.route), service);
+    let resolved = resolve(&client, service);
     if let Some(problem) = resolved.problem {
         return screen.child(t("p", problem).class("problem").attr("role", "alert"));
     }

@@ -44,7 +44,13 @@ pub(super) fn instead(model: &Model) -> Option<Element> {
 pub(super) fn notices(model: &Model) -> Vec<Element> {
     let words = model.words();
     let notice = |state: &'static str, title: &'static str, says: SmolStr| {
-        c("div", "notice").attr("data-state", state).attr("role", "status").child(t("b", title)).child(t("span", says))
+        c("div", "notice")
+            // It comes and goes, and what is below it stays what it is.
+            .key(state)
+            .attr("data-state", state)
+            .attr("role", "status")
+            .child(t("b", title))
+            .child(t("span", says))
     };
     let mut all = Vec::new();
     if let Some(at) = model.paused {
@@ -69,7 +75,8 @@ pub(super) fn notices(model: &Model) -> Vec<Element> {
     }
     if let Some((namespace, expired, of)) = &model.link.alarm {
         let says = fill(words.alarm, &[namespace, &expired.to_smolstr(), &of.to_smolstr()]);
-        all.push(c("div", "notice").attr("data-state", "alarm").attr("role", "alert").child(t("span", says)));
+        let alarm = c("div", "notice").key("alarm").attr("data-state", "alarm").attr("role", "alert");
+        all.push(alarm.child(t("span", says)));
     }
     all
 }

@@ -72,20 +72,20 @@ pub(super) fn run() -> Result {
     let pages = files::serve(vec![shell::root().join("adapters/wasm/examples"), bundle])?;
     let origin = format!("http://{pages}");
     let binaries = [(ETCD, "ETCD_BIN"), (ETCD, "ETCD_CURRENT_BIN"), (CONSUL, "CONSUL_BIN")];
-    let mut browser = Browser::start()?;
+    let browser = Browser::start()?;
     // A browser ends with its last tab.
     browser.open("about:blank")?;
     for (store, variable) in binaries {
         if let Some(binary) = binary(variable) {
-            let_in(&mut browser, &origin, &store, binary)?;
-            kept_out(&mut browser, &origin, &store, binary)?;
+            let_in(&browser, &origin, &store, binary)?;
+            kept_out(&browser, &origin, &store, binary)?;
         }
     }
     Ok(())
 }
 
 /// The store lets the page in: the tabs speak to it themselves.
-fn let_in(browser: &mut Browser, origin: &str, store: &Store, binary: &OsString) -> Result {
+fn let_in(browser: &Browser, origin: &str, store: &Store, binary: &OsString) -> Result {
     let mut server = (store.start)(binary, &(store.lets_in)(origin))?;
     let url = format!("{}{}", server.url(), store.options);
     let consumer = browser.open(&page(origin, "consumer", &url))?;
@@ -125,7 +125,7 @@ fn let_in(browser: &mut Browser, origin: &str, store: &Store, binary: &OsString)
 }
 
 /// The store lets no page in: the tabs speak to a registry before it.
-fn kept_out(browser: &mut Browser, origin: &str, store: &Store, binary: &OsString) -> Result {
+fn kept_out(browser: &Browser, origin: &str, store: &Store, binary: &OsString) -> Result {
     let flags: Vec<String> = store.keeps_out.iter().map(|&flag| flag.to_owned()).collect();
     let server = (store.start)(binary, &flags)?;
     let url = format!("{}{}", server.url(), store.options);

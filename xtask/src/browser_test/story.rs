@@ -22,7 +22,7 @@ pub(super) fn run() -> Result {
     let page = |name: &str| format!("{origin}/{name}.html?registry=periplus://{}", registry.address());
     let (provider, consumer) = (page("provider"), page("consumer"));
 
-    let mut browser = Browser::start()?;
+    let browser = Browser::start()?;
     let consumer = browser.open(&consumer)?;
     browser.wait(&consumer, "the consumer hears the registry", |text| text.contains("The list is live"))?;
     let provider = browser.open(&provider)?;
