@@ -212,7 +212,8 @@ fn watchers(model: &Model, words: &Words, name: &SmolStr) -> Element {
         });
     let head = [words.name, words.state, words.applied, words.lag, words.address, words.client];
     let head = h("tr").all(head.map(|name| t("th", name).attr("scope", "col")));
-    card.child(t("p", says).class("verdict").flag("data-calm", not_told == 0)).maybe(quiet).child(
+    let says = (told + not_told > 0).then(|| t("p", says).class("verdict").flag("data-calm", not_told == 0));
+    card.maybe(says).maybe(quiet).child(
         c("div", "scrolls")
             .attr("tabindex", "0")
             .attr("role", "group")
