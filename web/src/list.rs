@@ -5,7 +5,7 @@ use periplus_core::query::Query;
 use smol_str::SmolStr;
 
 use crate::Millis;
-use crate::fleet::{Counts, Fleet, Health, Place};
+use crate::fleet::{Counts, Fleet, Health, Place, Row};
 use crate::route::{Page, Route};
 
 /// How long an order may be out of date while the fleet changes: rows that jump all the time cannot be read.
@@ -157,30 +157,39 @@ impl List {
     }
 
     fn find_instances(&mut self, query: &Query, order: Order, fleet: &Fleet, of: Option<&str>) {
-        let wanted = |name: &str| of.is_none_or(|of| of == name);
-        for (name, service) in fleet.services().filter(|(name, _)| wanted(name)) {
-            let rows = service.instances().filter(|(_, row)| query.is_empty() || query.matches(&row.packed));
-            self.instances.extend(rows.map(|(id, _)| (name.clone(), id.clone())));
-        }
-        let row = |place: &Place| fleet.get(&place.0, &place.1);
-        match order {
+        let number = |row: &Row| match order {
             // The worst: down, draining, starting, up.
-            Order::State => sort(&mut self.instances, |place| {
-                let status = row(place).map_or(1, |row| row.status() as usize);
-                [2, 3, 1, 0][status]
-            }),
-            Order::Changed => {
-                sort(&mut self.instances, |place| u64::MAX - row(place).and_then(|row| row.changed).unwrap_or(0));
+            Order::State => [2, 3, 1, 0][row.status() as usize],
+            Order::Changed => u64::MAX - row.changed.unwrap_or(0),
+            Order::Name | Order::Size => 0,
+        };
+        let wanted = |name: &str| of.is_none_or(|of| of == name);
+        let mut numbers = Vec::new();
+        for (name, service) in fleet.services().filter(|(name, _)| wanted(name)) {
+            for (id, row) in service.instances() {
+                if query.is_empty() || query.matches(&row.packed) {
+                    self.instances.push((name.clone(), id.clone()));
+                    numbers.push(number(row));
+                }
             }
-            Order::Name | Order::Size => {}
         }
+        sort_by(&mut self.instances, numbers);
     }
 }
 
-/// Orders by a number; equal ones stay as they are. O(n log n). Everything is sorted by the same code: each kind of item
-/// would be some kilobytes of its own.
+/// Orders by a number; equal ones stay as they are. O(n log n).
 pub fn sort<T>(items: &mut Vec<T>, number: impl Fn(&T) -> u64) {
-    let mut order: Vec<(u64, usize)> = items.iter().map(number).zip(0..).collect();
+    let numbers = items.iter().map(number).collect();
+    sort_by(items, numbers);
+}
+
+/// Orders by these numbers, one for each; equal ones stay as they are. O(n log n), and O(n) if they are in order.
+/// Everything is sorted by the same code: each kind of item would be some kilobytes of its own.
+fn sort_by<T>(items: &mut Vec<T>, numbers: Vec<u64>) {
+    if numbers.is_sorted() {
+        return;
+    }
+    let mut order: Vec<(u64, usize)> = numbers.into_iter().zip(0..).collect();
     ordered::sort(&mut order);
     let mut taken: Vec<Option<T>> = items.drain(..).map(Some).collect();
     items.extend(order.into_iter().filter_map(|(_, at)| taken[at].take()));
