@@ -168,6 +168,7 @@ words! {
     changed: "Changed", "变更于";
     watchers: "Watchers", "订阅者";
     lease: "Lease", "租约";
+    expires: "Expires", "到期";
     renewed: "Renewed", "续约于";
     ago: "{0} ago", "{0}前";
     left: "{0} left", "剩余 {0}";

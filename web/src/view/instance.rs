@@ -79,7 +79,7 @@ fn lease(model: &Model, words: &Words, service: &SmolStr, id: &SmolStr, view: Op
     let ttl = view.and_then(|view| view.number("ttl_ms")).map_or_else(|| "…".into(), |ttl| span(words, ttl));
     card(words.lease).child(
         c("dl", "facts")
-            .child(fact(words.lease, left))
+            .child(fact(words.expires, left))
             .child(fact(words.renewed, renewed))
             .child(fact(words.ttl, ttl))
             .child(fact(words.generation, of("generation")))

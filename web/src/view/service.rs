@@ -57,11 +57,11 @@ fn instances(model: &Model, words: &Words, name: &SmolStr, service: &Service) ->
         table::sorted(&model.route, "", words.state),
         table::plain(words.version),
         table::plain(words.zone),
-        table::plain(words.weight),
+        table::plain(words.weight).class("n"),
         table::plain(words.endpoints),
-        table::plain(words.lease),
-        table::plain(words.renewed),
-        table::sorted(&model.route, "changed", words.changed),
+        table::plain(words.lease).class("n"),
+        table::plain(words.renewed).class("n"),
+        table::sorted(&model.route, "changed", words.changed).class("n"),
     ];
     let answer = model.answers.get(&Call::Leases(name.clone()));
     let leases = answer.and_then(|answer| answer.value.as_ref()).map_or(&[][..], |value| value.list("leases"));

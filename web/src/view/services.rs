@@ -29,8 +29,8 @@ pub(super) fn services(model: &Model) -> Element {
             table::sorted(&model.route, "size", words.instances),
             table::plain(words.versions),
             table::plain(words.zones),
-            table::plain(words.watchers),
-            table::sorted(&model.route, "changed", words.changed),
+            table::plain(words.watchers).class("n"),
+            table::sorted(&model.route, "changed", words.changed).class("n"),
         ];
         let watchers = model.answers.value(&Call::Services).map_or(&[][..], |value| value.list("services"));
         table::table(model, words.services, head, found, |at| {
@@ -74,9 +74,9 @@ pub(super) fn instances(model: &Model) -> Element {
             table::sorted(&model.route, "", words.state),
             table::plain(words.version),
             table::plain(words.zone),
-            table::plain(words.weight),
+            table::plain(words.weight).class("n"),
             table::plain(words.endpoints),
-            table::sorted(&model.route, "changed", words.changed),
+            table::sorted(&model.route, "changed", words.changed).class("n"),
         ];
         table::table(model, words.instances, head, found, |at| {
             let place = &model.list.instances[at];
