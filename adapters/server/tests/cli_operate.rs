@@ -149,7 +149,7 @@ fn a_drain_whose_watchers_have_not_applied_it_in_time_says_who() {
         (watches["not_told"] == 1).then_some(())
     });
     let done = registry.run(&["drain", "web", "a", "--reason=INC-1", "--wait=500ms"]);
-    assert_eq!(done.code, 6, "{done:?}");
+    assert_eq!(done.code, 7, "{done:?}");
     assert!(done.stdout.contains("web/a is draining"), "{done:?}");
     assert!(done.stderr.contains("0 of 1 have applied") && done.stderr.contains("sluggard"), "{done:?}");
 }
