@@ -127,7 +127,7 @@ fn services_are_counted_by_status() {
     server.register("web", "b", json!({}));
     let service = server.get("/v1/services").ok()["services"][0].clone();
     let expected = json!({"name": "web", "instances": 2, "starting": 0, "up": 1, "draining": 1, "down": 0,
-        "revision": 2, "watchers": 0});
+        "revision": 2, "watchers": 0, "watched": false});
     assert_eq!(service, expected);
 }
 
@@ -165,7 +165,7 @@ fn wrong_requests_are_refused_with_code_and_field() {
     #[rustfmt::skip]
     let table: Vec<(&str, String, String, u16, &str, &str)> = vec![
         ("GET", "/nope".into(), "".into(), 404, "not_found", ""),
-        ("GET", "/".into(), "".into(), 404, "not_found", ""),
+        ("GET", "/v1".into(), "".into(), 404, "not_found", ""),
         ("GET", "/v1/services/web/instances".into(), "".into(), 404, "not_found", ""),
         ("GET", "/v1/services/web/instances/x".into(), "".into(), 404, "not_found", ""),
         ("POST", "/v1/services".into(), "{}".into(), 405, "method_not_allowed", ""),
