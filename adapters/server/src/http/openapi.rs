@@ -15,9 +15,7 @@ pub(super) fn document(_: &Call<'_>) -> Answer {
 
 fn openapi() -> Value {
     let mut paths = Map::new();
-    // What a browser shows is no part of the protocol.
-    let routes = ROUTES.iter().filter(|route| !matches!(route.operation, Operation::Page | Operation::Asset));
-    for route in routes {
+    for route in protocol() {
         let path = format!("/{}", route.path.join("/"));
         let methods = paths.entry(path).or_insert_with(|| json!({}));
         methods[route.method.as_str().to_ascii_lowercase()] = operation(route);
@@ -40,6 +38,11 @@ fn openapi() -> Value {
             },
         }},
     })
+}
+
+/// The routes of the protocol. What a browser shows is no part of it.
+fn protocol() -> impl Iterator<Item = &'static Route> {
+    ROUTES.iter().filter(|route| !matches!(route.operation, Operation::Page | Operation::Asset))
 }
 
 fn reference(schema: &str) -> Value {
@@ -363,7 +366,7 @@ mod tests {
             }
         }
         let mut routed: Vec<String> =
-            ROUTES.iter().map(|route| format!("{} /{}", route.method, route.path.join("/"))).collect();
+            protocol().map(|route| format!("{} /{}", route.method, route.path.join("/"))).collect();
         described.sort();
         routed.sort();
         assert_eq!(described, routed);
