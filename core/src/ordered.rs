@@ -4,7 +4,6 @@
 //! third of what a web page loads. So in wasm these are [sorted lists](sorted), whose code is a tenth of it: finding is
 //! as fast, and putting something in between moves what comes after it, which a page of some ten thousand instances does
 //! not feel. Both keep the same order, and so everything comes out the same.
-
 //!
 //! The same goes for [`sort`] and [`least`].
 

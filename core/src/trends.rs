@@ -114,6 +114,9 @@ impl Trends {
 
     /// Whether somebody comes back by this who went a moment ago. Remembers who goes.
     fn comes_back(&mut self, event: &Event) -> bool {
+        if self.gone.is_empty() && matches!(event.kind, EventKind::Registered { .. }) {
+            return false;
+        }
         let Some(Subject { service, instance }) = event.kind.subject() else { return false };
         let place = || (Arc::clone(service), instance.instance_id());
         match event.kind {

@@ -42,7 +42,7 @@ impl Call {
             Self::Namespaces => (Target::new("/v1/namespaces"), false),
             Self::Services => (Target::new("/v1/services"), true),
             Self::Overlays => (Target::new("/v1/overlays"), true),
-            Self::Leases(name) => (Target::new("/v1/services").segment(name).segment("leases"), true),
+            Self::Leases(name) => (service(name).segment("leases"), true),
             Self::Watches(name) => (Target::new("/v1/watches").query("service", name), true),
             Self::Instance(name, id) => (service(name).segment("instances").segment(id), true),
             Self::Past(name) => {

@@ -143,9 +143,7 @@ impl Film {
                 self.problem = Some("the registry's history does not fit together".into());
                 return;
             }
-            let caller = entry.part("caller");
-            let names = ["who", "from", "client"].map(|key| caller.text(key));
-            let actor = names.into_iter().find(|name| !name.is_empty()).unwrap_or_default();
+            let actor = json::actor(entry.part("caller"));
             let (time, cause) = (entry.number("time").unwrap_or_default(), entry.text("cause"));
             self.frames.push(Frame { service, delta, time, cause, actor });
             self.at = self.frames.len();

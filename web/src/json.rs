@@ -44,6 +44,13 @@ impl Read for Value {
     }
 }
 
+/// The most telling name of a caller; nothing, if nobody did it.
+#[must_use]
+pub fn actor(caller: &Value) -> SmolStr {
+    let names = ["who", "from", "client"].map(|key| caller.text(key));
+    names.into_iter().find(|name| !name.is_empty()).unwrap_or_default()
+}
+
 /// An instance as an answer tells it.
 #[must_use]
 pub fn instance(value: &Value) -> Option<Instance> {

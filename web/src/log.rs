@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 
 use periplus_core::ordered::sorted::SortedMap;
+use periplus_core::trends::FLAP;
 
 use serde_json::Value;
 use smol_str::SmolStr;
 
-use crate::json::Read as _;
+use crate::json::{Read as _, actor};
 
 /// So many events are kept.
 const KEPT: usize = 2_000;
@@ -31,19 +32,14 @@ pub struct Event {
     pub namespace: SmolStr,
     /// An operator's reason.
     pub reason: SmolStr,
-    /// Who did it.
-    pub who: SmolStr,
-    /// From where.
-    pub from: SmolStr,
-    /// With what.
-    pub client: SmolStr,
+    /// The most telling name of whoever did it; nothing, if time did.
+    pub actor: SmolStr,
 }
 
 impl Event {
     /// Reads it from the registry's JSON.
     #[must_use]
     pub fn read(value: &Value) -> Self {
-        let caller = value.part("caller");
         Self {
             number: value.number("number").unwrap_or_default(),
             time: value.number("time").unwrap_or_default(),
@@ -53,16 +49,8 @@ impl Event {
             id: value.text("id"),
             namespace: value.text("namespace"),
             reason: value.text("reason"),
-            who: caller.text("who"),
-            from: caller.text("from"),
-            client: caller.text("client"),
+            actor: actor(value.part("caller")),
         }
-    }
-
-    /// The most telling name of whoever did it; nothing, if time did.
-    #[must_use]
-    pub fn actor(&self) -> &str {
-        [&self.who, &self.from, &self.client].into_iter().find(|name| !name.is_empty()).map_or("", |name| name)
     }
 
     /// Whether an instance went by it.
@@ -88,9 +76,6 @@ pub struct Habits {
     /// Since when it is gone, and whether it expired.
     gone: Option<(u64, bool)>,
 }
-
-/// Who comes back within this time, in milliseconds, has not left: it flaps.
-pub const FLAP: u64 = 5 * 60 * 1000;
 
 impl Log {
     /// Takes an event. One that was told before is passed over.

@@ -81,7 +81,6 @@ words! {
     services: "Services", "服务";
     instances: "Instances", "实例";
     service: "Service", "服务";
-    instance: "Instance", "实例";
     time: "Time travel", "时光回溯";
     resolver: "Resolver", "解析器";
     doctor: "Doctor", "诊断";
@@ -174,7 +173,6 @@ words! {
     left: "{0} left", "剩余 {0}";
     none: "none", "无";
     matching: "{0} of {1}", "{0} / {1}";
-    rows: "{0} rows", "{0} 行";
     select: "Select {0}", "选择 {0}";
     select_all: "Select all {0}", "全选 {0} 个";
     selected: "{0} selected", "已选 {0} 个";
@@ -212,12 +210,10 @@ words! {
     not_copied: "The browser does not let this page copy.", "浏览器不允许此页面复制。";
     generation: "Generation", "代次";
     ttl: "ttl", "ttl";
-    advertised: "Advertised", "通告地址";
     seen_from: "Seen from", "来源地址";
     address_differs: "It advertises an address that it does not call from. Right behind a proxy or NAT; otherwise nobody reaches it.", "它通告的地址与其来源地址不同。若在代理或 NAT 之后则正常，否则无人能访问它。";
     overlaid: "An operator has laid this over it", "运维覆盖";
     because: "because: {0}", "原因：{0}";
-    was_now: "{0}: {1} → {2}", "{0}：{1} → {2}";
     absent: "–", "–";
 
     // What happens.
@@ -291,7 +287,6 @@ words! {
     resolver_says: "What a client would get, worked out by the code that clients run.", "客户端会得到什么，由客户端所用的同一份代码计算。";
     choose_service: "Service", "服务";
     own_zone: "Its zone", "所在可用区";
-    zone_rule: "prefer its zone", "优先本可用区";
     filter: "Filter", "过滤";
     subset_size: "Subset size", "子集大小";
     subset_key: "Its key (the client’s id)", "子集键（客户端标识）";

@@ -28,14 +28,7 @@ pub(super) fn view(model: &Model, service: &SmolStr, id: &SmolStr) -> Element {
     let past = card(words.timeline).child(timeline::past(model, service, Some(id), history));
     let Some(row) = row else {
         return match model.face() {
-            Face::Full | Face::Empty | Face::Filtered => screen
-                .child(
-                    c("div", "state")
-                        .attr("data-state", "gone")
-                        .child(t("h2", words.gone))
-                        .child(t("p", words.gone_says)),
-                )
-                .child(past),
+            Face::Full | Face::Empty | Face::Filtered => screen.child(states::gone(words)).child(past),
             _ => screen.maybe(states::instead(model)),
         };
     };
@@ -133,8 +126,7 @@ fn overlay(model: &Model, words: &Words, view: &Value) -> Option<Element> {
         let text = |value: &Value| value.as_str().map_or_else(|| words.absent.into(), SmolStr::from);
         h("li").child(timeline::difference(key, &text(registered.part(key)), &text(value)))
     });
-    let caller = overlay.part("caller");
-    let by = ["who", "from", "client"].map(|key| caller.text(key)).into_iter().find(|name| !name.is_empty());
+    let by = json::actor(overlay.part("caller"));
     let time = overlay.number("time").unwrap_or_default();
     Some(
         card(words.overlaid)
@@ -144,7 +136,7 @@ fn overlay(model: &Model, words: &Words, view: &Value) -> Option<Element> {
                 c("p", "muted")
                     .child(moment(time))
                     .child(t("span", super::wall_ago(model, time)))
-                    .maybe(by.map(|by| t("span", fill(words.by, &[&by])))),
+                    .maybe((!by.is_empty()).then(|| t("span", fill(words.by, &[&by])))),
             ),
     )
 }

@@ -36,12 +36,7 @@ pub(super) fn view(model: &Model, name: &SmolStr) -> Element {
             .child(past),
         None => match model.face() {
             Face::Full | Face::Empty | Face::Filtered => screen
-                .child(
-                    c("div", "state")
-                        .attr("data-state", "gone")
-                        .child(t("h2", words.gone))
-                        .child(t("p", words.gone_says)),
-                )
+                .child(states::gone(words))
                 .child(c("div", "cards").child(watchers(model, words, name)))
                 .child(past),
             _ => screen.maybe(states::instead(model)),

@@ -6,7 +6,7 @@ use super::parts::{button, copied, grouped, span};
 use crate::html::{Element, c, t};
 use crate::model::{Belief, Face, Model};
 use crate::update::Msg;
-use crate::words::fill;
+use crate::words::{Words, fill};
 
 /// What is shown in place of the fleet, if something is.
 pub(super) fn instead(model: &Model) -> Option<Element> {
@@ -38,6 +38,11 @@ pub(super) fn instead(model: &Model) -> Option<Element> {
             .child(t("p", fill(words.filtered_says, &[&grouped(model.fleet.len() as u64)])))
             .child(button(words.clear_search, Msg::Arg("q".into(), SmolStr::default()))),
     })
+}
+
+/// What is shown of something that is not there, or not any more.
+pub(super) fn gone(words: &Words) -> Element {
+    c("div", "state").attr("data-state", "gone").child(t("h2", words.gone)).child(t("p", words.gone_says))
 }
 
 /// What is said above a fleet that is not as it seems.

@@ -48,7 +48,7 @@ pub(super) fn event(model: &Model, event: &Event) -> Element {
     });
     let line = line.maybe(subject);
 
-    line.maybe(because(words, event.actor(), &event.reason))
+    line.maybe(because(words, &event.actor, &event.reason))
 }
 
 /// By whom, and why.
@@ -92,7 +92,7 @@ pub(super) fn past(model: &Model, service: &str, id: Option<&str>, history: Opti
                 revision: event.revision,
                 kind: event.kind.clone(),
                 id: event.id.clone(),
-                actor: event.actor().into(),
+                actor: event.actor.clone(),
                 reason: event.reason.clone(),
                 differences: Vec::new(),
             });
@@ -106,9 +106,7 @@ pub(super) fn past(model: &Model, service: &str, id: Option<&str>, history: Opti
             continue;
         }
         let revision = entry.number("revision").unwrap_or_default();
-        let caller = entry.part("caller");
-        let names = ["who", "from", "client"].map(|key| caller.text(key));
-        let actor = names.into_iter().find(|name| !name.is_empty()).unwrap_or_default();
+        let actor = json::actor(entry.part("caller"));
         let reason = reasons.get(&(revision, &*its)).map(|event| event.reason.clone()).unwrap_or_default();
         let ends = [entry.part("before"), entry.part("after")].map(|end| json::instance(end).map(|it| it.decode()));
         let differences = match &ends {
