@@ -96,6 +96,13 @@ pub trait Backend: fmt::Debug + Send {
     /// Ends a subscription. What it followed is kept up for [`ClientConfig::linger`], for the next who asks.
     fn unwatch(&mut self, id: SubscriptionId, now: Instant);
 
+    /// Lets go of whatever it takes to follow something, for a client that nobody looks at: no connection is held open for
+    /// it, and what is known is stale since now. What is registered stays so. Once more does nothing.
+    fn suspend(&mut self, now: Instant);
+
+    /// Follows again what is followed: each subscription is given the one difference that there is by then.
+    fn resume(&mut self, now: Instant);
+
     /// Deregisters everything, ends all subscriptions, and refuses further commands. Bounded by
     /// [`ClientConfig::last_word`].
     fn close(&mut self, now: Instant);

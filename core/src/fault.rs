@@ -137,6 +137,8 @@ faults! {
     ReportForgotten,
     /// An older snapshot of an epoch that was left is taken.
     EpochsForgotten,
+    /// What a stream says while its client is suspended, or says as if it had been heard meanwhile, is taken.
+    SuspensionForgotten,
     // Of what watchers report.
     /// A watch takes a report of what it was not handed.
     AppliedUnhanded,

@@ -33,6 +33,7 @@ enum Op {
     Watch { client: usize, what: usize },
     Unwatch { at: usize },
     Look { at: usize },
+    Suspend { client: usize, ends: bool },
     Evict { key: usize },
     Pass { millis: u64 },
 }
@@ -47,6 +48,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         2 => (0..2usize, 0..4usize).prop_map(|(client, what)| Op::Watch { client, what }),
         1 => (0..8usize).prop_map(|at| Op::Unwatch { at }),
         3 => (0..8usize).prop_map(|at| Op::Look { at }),
+        2 => (0..2usize, any::<bool>()).prop_map(|(client, ends)| Op::Suspend { client, ends }),
         1 => (0..6usize).prop_map(|key| Op::Evict { key }),
         2 => (0..100_000u64).prop_map(|millis| Op::Pass { millis }),
     ];
@@ -93,6 +95,7 @@ struct World {
     followers: Vec<Follower>,
     states: Vec<BTreeMap<RegistrationId, RegistrationState>>,
     superseded: Vec<(usize, RegistrationId)>,
+    suspended: [bool; 2],
 }
 
 impl World {
@@ -102,7 +105,8 @@ impl World {
         let client = |_| Memory::at(ClientConfig::default(), Shared(Arc::clone(&hub)), now);
         let clients = (0..2).map(client).collect();
         let states = vec![BTreeMap::new(); 2];
-        Self { hub, clients, now, model: BTreeMap::new(), followers: Vec::new(), states, superseded: Vec::new() }
+        let (model, followers, superseded) = (BTreeMap::new(), Vec::new(), Vec::new());
+        Self { hub, clients, now, model, followers, states, superseded, suspended: [false; 2] }
     }
 
     fn run(&mut self, op: &Op) {
@@ -163,6 +167,13 @@ impl World {
                 }
             }
             Op::Look { at } => self.look(at),
+            Op::Suspend { client, ends } => {
+                self.suspended[client] = !ends;
+                match ends {
+                    true => self.clients[client].resume(self.now),
+                    false => self.clients[client].suspend(self.now),
+                }
+            }
             Op::Evict { key: at } => {
                 let mut hub = self.hub.lock().unwrap();
                 let evicted = hub.registry_mut().evict(&key(at), "".into(), None, &Arc::default(), self.now);
@@ -214,7 +225,8 @@ impl World {
         let Some(follower) = self.followers.get_mut(at) else { return };
         let client = &mut self.clients[follower.client];
         if let Some(update) = client.poll_update(follower.id) {
-            assert_eq!(update.provenance, Provenance::Live);
+            let live = update.provenance == Provenance::Live;
+            assert_eq!(live, !self.suspended[follower.client]);
             for change in update.changes {
                 let named = change.after().or_else(|| change.before()).unwrap();
                 let key = (named.service().to_owned(), named.id().to_owned());
@@ -249,6 +261,11 @@ impl World {
         }
         for follower in &self.followers {
             let shown = self.clients[follower.client].view(follower.id).unwrap();
+            if self.suspended[follower.client] {
+                // What it knew, if it knew anything.
+                assert!(matches!(shown.provenance, Provenance::Stale { .. } | Provenance::Unknown));
+                continue;
+            }
             assert_eq!(shown.provenance, Provenance::Live);
             let named = |instance: &&ServiceInstance| {
                 follower.selector.contains(&ServiceKey::new(Namespace::default(), instance.name.clone()))

@@ -65,6 +65,7 @@ mod planted {
         Fault::CoveredUnseeded,
         Fault::PutConfirmsNothing,
         Fault::EpochsForgotten,
+        Fault::SuspensionForgotten,
     ];
 
     /// A small generator of runs, the same ones everywhere.

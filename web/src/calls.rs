@@ -7,6 +7,7 @@ use serde_json::Value;
 use smol_str::SmolStr;
 
 use crate::Millis;
+use crate::json::Read as _;
 
 /// A question, always about the namespace that is shown.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,8 +18,8 @@ pub enum Call {
     Trends,
     /// Which namespaces there are.
     Namespaces,
-    /// The services, with how many watch each.
-    Services,
+    /// The services after this one, with how many watch each: as many as the registry tells at once.
+    Services(SmolStr),
     /// What operators have laid over instances, and what they keep out.
     Overlays,
     /// How the leases of a service are.
@@ -40,7 +41,9 @@ impl Call {
             Self::Status => (Target::new("/v1/status"), false),
             Self::Trends => (Target::new("/v1/trends"), true),
             Self::Namespaces => (Target::new("/v1/namespaces"), false),
-            Self::Services => (Target::new("/v1/services"), true),
+            Self::Services(after) => {
+                (Target::new("/v1/services").query_if("after", Some(after).filter(|after| !after.is_empty())), true)
+            }
             Self::Overlays => (Target::new("/v1/overlays"), true),
             Self::Leases(name) => (service(name).segment("leases"), true),
             Self::Watches(name) => (Target::new("/v1/watches").query("service", name), true),
@@ -57,7 +60,7 @@ impl Call {
     pub const fn lasts(&self) -> Millis {
         match self {
             Self::Status | Self::Leases(_) | Self::Watches(_) | Self::Instance(..) => 2_000,
-            Self::Services | Self::Past(_) => 5_000,
+            Self::Services(_) | Self::Past(_) => 5_000,
             Self::Trends | Self::Overlays => 10_000,
             Self::Namespaces => 30_000,
         }
@@ -86,6 +89,8 @@ pub struct Answer {
     pub problem: Option<Problem>,
     /// When it was asked last, while that is not answered.
     asked: Option<Millis>,
+    /// Since when there is no answer, however often it was asked.
+    waits: Option<Millis>,
     /// When it may be asked again.
     due: Millis,
 }
@@ -98,6 +103,10 @@ pub struct Answers(SortedMap<Call, Answer>);
 const PATIENCE: Millis = 30_000;
 /// After a refusal or a failure one waits at least so long.
 const PAUSE: Millis = 5_000;
+/// What is not there is looked for so often, unless it is heard of.
+const ABSENCE: Millis = 60_000;
+/// An answer that takes longer is worth a word.
+const SLOW: Millis = 5_000;
 
 impl Answers {
     /// The latest answer to this.
@@ -112,6 +121,35 @@ impl Answers {
         self.0.get(call)?.value.as_ref()
     }
 
+    /// All services that were told of, page by page, each with the service after which it begins; the last is not there
+    /// if the registry was not asked for it yet.
+    pub fn services(&self) -> impl Iterator<Item = (SmolStr, Option<&Value>)> {
+        let page = |after: SmolStr| {
+            let call = Call::Services(after);
+            let value = self.value(&call);
+            let Call::Services(after) = call else { unreachable!("it is one") };
+            (after, value)
+        };
+        std::iter::successors(Some(page(SmolStr::default())), move |(_, value)| {
+            let next = value.as_ref()?.text("next");
+            (!next.is_empty()).then(|| page(next))
+        })
+    }
+
+    /// For how long the registry has not answered, if that is long.
+    #[must_use]
+    pub fn unanswered(&self, now: Millis) -> Option<Millis> {
+        let since = self.0.get(&Call::Status)?.waits?;
+        Some(now.saturating_sub(since)).filter(|age| *age >= SLOW)
+    }
+
+    /// The page has slept: nothing is waited for that was asked before.
+    pub fn slept(&mut self) {
+        for answer in self.0.values_mut() {
+            (answer.asked, answer.waits) = (None, None);
+        }
+    }
+
     /// Those of these questions that are to be asked now. They count as asked.
     pub fn due(&mut self, calls: Vec<Call>, now: Millis) -> Vec<Call> {
         let mut due = Vec::new();
@@ -120,6 +158,7 @@ impl Answers {
             let waiting = answer.asked.is_some_and(|asked| now < asked + PATIENCE);
             if !waiting && now >= answer.due {
                 answer.asked = Some(now);
+                answer.waits.get_or_insert(now);
                 due.push(call);
             }
         }
@@ -130,6 +169,7 @@ impl Answers {
     pub fn take(&mut self, call: &Call, result: Result<Value, Problem>, now: Millis) {
         let answer = self.0.entry(call.clone()).or_default();
         answer.asked = None;
+        answer.waits = None;
         answer.due = now + call.lasts();
         match result {
             Ok(value) => {
@@ -142,6 +182,7 @@ impl Answers {
                 // What is not there any more is not shown as if it were.
                 if problem.status == 404 {
                     answer.value = None;
+                    answer.due = now + ABSENCE;
                 }
                 answer.problem = Some(problem);
             }
@@ -151,6 +192,12 @@ impl Answers {
     /// Whatever is shown is asked for anew.
     pub fn refresh(&mut self) {
         self.0.values_mut().for_each(|answer| answer.due = 0);
+    }
+
+    /// Something came: what was not there may be.
+    pub fn look_again(&mut self) {
+        let absent = |answer: &Answer| answer.problem.as_ref().is_some_and(|problem| problem.status == 404);
+        self.0.values_mut().filter(|answer| absent(answer)).for_each(|answer| answer.due = 0);
     }
 
     /// Forgets everything: it was of another namespace.
@@ -192,6 +239,51 @@ mod tests {
         assert_eq!(answers.due(vec![Call::Status], 5_100).len(), 1);
         answers.take(&Call::Status, Err(problem(404)), 5_200);
         assert_eq!(answers.value(&Call::Status), None);
+    }
+
+    #[test]
+    fn what_is_not_there_is_looked_for_when_something_comes() {
+        let mut answers = Answers::default();
+        let call = Call::Instance("web".into(), "a".into());
+        let problem = Problem { status: 404, code: "x".into(), message: "y".into() };
+        answers.take(&call, Err(problem), 0);
+        assert_eq!(answers.due(vec![call.clone()], 59_999).len(), 0);
+        answers.look_again();
+        assert_eq!(answers.due(vec![call.clone()], 59_999).len(), 1);
+        // What is there is not asked for any earlier.
+        answers.take(&call, Ok(json!({})), 60_000);
+        answers.look_again();
+        assert_eq!(answers.due(vec![call], 61_999).len(), 0);
+    }
+
+    #[test]
+    fn a_registry_that_does_not_answer_is_noticed_and_a_page_that_sleeps_is_not() {
+        let mut answers = Answers::default();
+        let ask = |answers: &mut Answers, now| drop(answers.due(vec![Call::Status], now));
+        ask(&mut answers, 0);
+        assert_eq!((answers.unanswered(4_999), answers.unanswered(5_000)), (None, Some(5_000)));
+        // Asking again is no answer.
+        ask(&mut answers, 30_000);
+        assert_eq!(answers.unanswered(31_000), Some(31_000));
+        answers.slept();
+        ask(&mut answers, 40_000);
+        assert_eq!((answers.unanswered(44_999), answers.unanswered(45_000)), (None, Some(5_000)));
+        answers.take(&Call::Status, Ok(json!({})), 46_000);
+        assert_eq!(answers.unanswered(99_000), None);
+    }
+
+    #[test]
+    fn services_come_page_by_page() {
+        let mut answers = Answers::default();
+        let pages =
+            |answers: &Answers| answers.services().map(|(after, page)| (after, page.cloned())).collect::<Vec<_>>();
+        assert_eq!(pages(&answers), [("".into(), None)]);
+        let (first, last) = (json!({"services": [{"name": "a"}], "next": "a"}), json!({"services": [{"name": "b"}]}));
+        answers.take(&Call::Services("".into()), Ok(first.clone()), 0);
+        assert_eq!(pages(&answers), [("".into(), Some(first.clone())), ("a".into(), None)]);
+        answers.take(&Call::Services("a".into()), Ok(last.clone()), 0);
+        assert_eq!(pages(&answers), [("".into(), Some(first)), ("a".into(), Some(last))]);
+        assert_eq!(Call::Services("a/b".into()).target("x").to_string(), "/v1/services?after=a%2Fb&ns=x");
     }
 
     #[test]

@@ -103,9 +103,14 @@ const LATE: usize = 3;
 
 /// Looks at everything, the worst first. O(n log n).
 ///
-/// `services` is what the registry says of its services: who watches each.
+/// `services` is what the registry says of its services, page by page: who watches each.
 #[must_use]
-pub fn examine(fleet: &Fleet, log: &Log, namespace: &str, services: Option<&Value>) -> Vec<Finding> {
+pub fn examine<'a>(
+    fleet: &Fleet,
+    log: &Log,
+    namespace: &str,
+    services: impl IntoIterator<Item = &'a Value>,
+) -> Vec<Finding> {
     let mut found = Vec::new();
     let mut addresses: SortedMap<SmolStr, Vec<Place>> = SortedMap::new();
     for (name, service) in fleet.services() {
@@ -156,7 +161,7 @@ pub fn examine(fleet: &Fleet, log: &Log, namespace: &str, services: Option<&Valu
             found.push(Finding::new(Ailment::Late, &service, &id, habits.late.to_smolstr()));
         }
     }
-    for service in services.map_or(&[][..], |services| services.list("services")) {
+    for service in services.into_iter().flat_map(|page| page.list("services")) {
         if service.part("watched").as_bool() == Some(false) {
             found.push(Finding::new(Ailment::Unwatched, &service.text("name"), "", ""));
         }

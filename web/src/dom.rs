@@ -158,6 +158,7 @@ impl Page {
                 self.wire.send(&job, &target, Box::new(move |result| Msg::Done(at, result)));
             }
             Effect::Hold(hold) => self.wire.hold(hold),
+            Effect::Rest(rest) => self.wire.rest(rest),
             Effect::Wake => self.wire.wake(),
             Effect::Address(hash, remember) => {
                 let history = window().history().expect("a page has a history");

@@ -29,6 +29,8 @@ pub struct Model {
     pub link: Link,
     /// Since when nothing new is shown, if one has paused.
     pub paused: Option<Millis>,
+    /// Whether anybody can see the page.
+    pub sight: Sight,
     /// What was asked besides.
     pub answers: Answers,
     /// What happened.
@@ -60,6 +62,9 @@ pub struct Model {
     /// Where the registry is, for what one could type in a shell.
     pub origin: SmolStr,
 }
+
+/// How long a page that was woken may take to hear the registry.
+const WAKING: Millis = 2_000;
 
 /// Light, dark, or as the system has it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -101,6 +106,19 @@ impl Theme {
     }
 }
 
+/// Whether anybody can see the page. All tabs of a browser share six connections to a registry: one that nobody sees lets
+/// go of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sight {
+    /// Somebody may.
+    #[default]
+    Seen,
+    /// Nobody can: nothing is asked or heard.
+    Hidden,
+    /// Somebody may again, since then, and the registry has not been heard since.
+    Waking(Millis),
+}
+
 /// How far what is shown can be believed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Belief {
@@ -130,6 +148,8 @@ pub struct Link {
     pub refused: Option<Problem>,
     /// The revision that is shown.
     pub revision: u64,
+    /// Whether it was tried to hear it anew, because it does not answer.
+    pub probed: bool,
     /// Mass expiry: in which namespace, how many, of how many.
     pub alarm: Option<(SmolStr, u64, u64)>,
 }
@@ -162,6 +182,7 @@ impl Model {
             fleet: Fleet::default(),
             link: Link::default(),
             paused: None,
+            sight: Sight::default(),
             answers: Answers::default(),
             log: Log::default(),
             list: List::default(),
@@ -203,6 +224,21 @@ impl Model {
         } else {
             Face::Full
         }
+    }
+
+    /// For how long the registry has answered nothing, if that is long and nothing else says so.
+    #[must_use]
+    pub fn unanswered(&self) -> Option<Millis> {
+        let believed = matches!(self.link.belief, Belief::Live | Belief::Unconfirmed);
+        let asks = self.paused.is_none() && self.sight != Sight::Hidden;
+        self.answers.unanswered(self.now).filter(|_| believed && asks)
+    }
+
+    /// Whether the registry cannot be heard, and not only for a moment because the page has just been woken.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        let wakes = matches!(self.sight, Sight::Waking(at) if self.now < at + WAKING);
+        self.link.belief == Belief::Stale && !wakes
     }
 
     /// Whether there is something to show of the fleet.

@@ -224,6 +224,51 @@ fn an_action_asks_why_is_done_and_can_be_undone() {
 }
 
 #[test]
+fn a_page_that_nobody_sees_lets_go_of_its_connections() {
+    let mut model = with(&[("web", "a", "up")]);
+    let tick = |model: &mut Model, second: u64| update(model, Msg::Tick(second * 1_000, 0));
+    assert_eq!(update(&mut model, Msg::Seen(true)), []);
+    assert_eq!(update(&mut model, Msg::Seen(false)), [Effect::Rest(true)]);
+    assert_eq!(update(&mut model, Msg::Seen(false)), []);
+    // It asks nothing more, whatever it still hears.
+    assert_eq!(tick(&mut model, 100), []);
+    assert_eq!(update(&mut model, Msg::Fleet(vec![], Belief::Stale, Some(1_000), 7)), []);
+    assert_eq!(tick(&mut model, 101), []);
+
+    // Back again, it is out of date only if it cannot be helped.
+    let back = update(&mut model, Msg::Seen(true));
+    assert!(back.contains(&Effect::Rest(false)) && back.contains(&Effect::Ask(Call::Status)));
+    let stale = |model: &Model| view(model).all_text().contains("Out of date");
+    assert!(!stale(&model));
+    tick(&mut model, 103);
+    assert!(stale(&model));
+    tell(&mut model, &[("web", "b", "up")]);
+    assert!(!stale(&model));
+}
+
+#[test]
+fn a_registry_that_stands_still_is_not_called_live() {
+    let mut model = with(&[("web", "a", "up")]);
+    let badge = |model: &Model| {
+        let screen = view(model);
+        let found = screen.descendants();
+        let badge = found.iter().find(|element| element.attribute("class") == Some("badge"));
+        badge.and_then(|element| element.attribute("data-state")).map(str::to_owned)
+    };
+    for second in 2..6 {
+        assert!(!update(&mut model, Msg::Tick(second * 1_000, 0)).contains(&Effect::Wake));
+    }
+    assert_eq!(badge(&model).as_deref(), Some("live"));
+    // Another connection is tried, once.
+    assert!(update(&mut model, Msg::Tick(6_000, 0)).contains(&Effect::Wake));
+    assert_eq!(badge(&model).as_deref(), Some("unanswered"));
+    assert!(view(&model).all_text().contains("answered nothing for 5s"));
+    assert!(!update(&mut model, Msg::Tick(7_000, 0)).contains(&Effect::Wake));
+    update(&mut model, Msg::Answered(Call::Status, Ok(json!({ "revision": 7 }))));
+    assert_eq!(badge(&model).as_deref(), Some("live"));
+}
+
+#[test]
 fn who_has_paused_sees_nothing_move_and_asks_for_nothing() {
     let mut model = with(&[("web", "a", "up")]);
     assert_eq!(update(&mut model, Msg::Pause), [Effect::Hold(true)]);

@@ -13,7 +13,7 @@ use crate::fleet::{Fleet, Place};
 use crate::json::Read as _;
 use crate::keys::{self, Meaning, Press};
 use crate::log::Event;
-use crate::model::{Belief, Link, Model};
+use crate::model::{Belief, Link, Model, Sight};
 use crate::route::{Page, Route};
 use crate::view::table::ROW;
 use crate::words::fill;
@@ -50,6 +50,8 @@ pub enum Msg {
     Copy(SmolStr),
     /// Try at once what waits for a retry.
     Retry,
+    /// Somebody may see the page, or nobody can.
+    Seen(bool),
 
     // Actions.
     /// Ask what is to be done.
@@ -107,6 +109,8 @@ pub enum Effect {
     Send(usize, Job),
     /// Take what changed in the fleet, or leave it for later.
     Hold(bool),
+    /// Hear nothing and hold no connection, or go on.
+    Rest(bool),
     /// Try at once what waits for a retry.
     Wake,
     /// Another address, to which one can go back or not.
@@ -125,6 +129,8 @@ pub enum Effect {
     Copy(SmolStr),
 }
 
+/// A clock that ticks every second, and has not for so long, has slept.
+const SLEPT: Millis = 5_000;
 /// How long something is said.
 const NOTE: Millis = 6_000;
 /// How long a service without instances is shown.
@@ -196,6 +202,7 @@ fn react(model: &mut Model, msg: Msg, effects: &mut Vec<Effect>) {
             effects.push(Effect::Wake);
             ask(model, effects);
         }
+        Msg::Seen(seen) => see(model, seen, effects),
         Msg::Ask(kind, places) if !places.is_empty() => {
             model.form = Some(Form::new(kind, places, &model.fleet));
             // What lies there already decides what changes, and what an undo brings back.
@@ -280,6 +287,23 @@ fn react(model: &mut Model, msg: Msg, effects: &mut Vec<Effect>) {
     }
 }
 
+fn see(model: &mut Model, seen: bool, effects: &mut Vec<Effect>) {
+    match (model.sight, seen) {
+        (Sight::Seen | Sight::Waking(_), true) | (Sight::Hidden, false) => {}
+        (Sight::Seen | Sight::Waking(_), false) => {
+            model.sight = Sight::Hidden;
+            effects.push(Effect::Rest(true));
+        }
+        (Sight::Hidden, true) => {
+            model.sight = Sight::Waking(model.now);
+            effects.push(Effect::Rest(false));
+            model.answers.slept();
+            model.answers.refresh();
+            ask(model, effects);
+        }
+    }
+}
+
 /// Goes to a screen, with a new address.
 fn go(model: &mut Model, route: Route, remember: bool, effects: &mut Vec<Effect>) {
     if route == model.route {
@@ -333,7 +357,9 @@ pub fn wants(model: &Model) -> Vec<Call> {
     let mut calls = vec![Call::Status, Call::Namespaces];
     match &model.route.page {
         Page::Overview => calls.push(Call::Trends),
-        Page::Services | Page::Doctor => calls.push(Call::Services),
+        Page::Services | Page::Doctor => {
+            calls.extend(model.answers.services().map(|(after, _)| Call::Services(after)));
+        }
         Page::Service(name) => {
             calls.extend([Call::Leases(name.clone()), Call::Watches(name.clone()), Call::Past(name.clone())]);
         }
@@ -350,6 +376,9 @@ pub fn wants(model: &Model) -> Vec<Call> {
 
 /// Asks for what is to be shown and is not known, or not any more.
 fn ask(model: &mut Model, effects: &mut Vec<Effect>) {
+    if model.sight == Sight::Hidden {
+        return;
+    }
     // Who has paused wants to see nothing move.
     if model.paused.is_none() {
         let calls = wants(model);
@@ -386,8 +415,17 @@ fn seek(model: &mut Model, frame: usize, effects: &mut Vec<Effect>) {
 }
 
 fn tick(model: &mut Model, now: Millis, wall: u64, effects: &mut Vec<Effect>) {
+    if now > model.now + SLEPT {
+        model.answers.slept();
+    }
     model.now = model.now.max(now);
     model.wall = wall;
+    // A connection that says nothing need not be dead: another one will tell.
+    let silent = model.unanswered().is_some();
+    if silent && !std::mem::replace(&mut model.link.probed, silent) {
+        effects.push(Effect::Wake);
+    }
+    model.link.probed = silent;
     if model.note.as_ref().is_some_and(|(_, at)| model.now > at + NOTE) {
         model.note = None;
     }
@@ -400,6 +438,9 @@ fn hear(model: &mut Model, changes: &[Change], belief: Belief, lost: Option<Mill
     // How it was when one began to look is no news.
     let first = model.link.belief == Belief::Unheard;
     let at = (!first).then_some(model.now);
+    if changes.iter().any(|change| change.before().is_none()) {
+        model.answers.look_again();
+    }
     for change in changes {
         model.fleet.apply(change, at);
         if change.after().is_none() {
@@ -418,6 +459,9 @@ fn hear(model: &mut Model, changes: &[Change], belief: Belief, lost: Option<Mill
     if matches!(belief, Belief::Live | Belief::Unconfirmed) {
         model.link.reason = SmolStr::default();
         model.link.refused = None;
+        if matches!(model.sight, Sight::Waking(_)) {
+            model.sight = Sight::Seen;
+        }
     }
 }
 

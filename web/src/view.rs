@@ -120,10 +120,12 @@ fn top(model: &Model, words: &Words) -> Element {
 fn badge(model: &Model, words: &Words) -> Element {
     let (class, name) = match (model.paused, model.link.belief) {
         (Some(_), _) => ("paused", words.paused),
+        _ if model.unanswered().is_some() => ("unanswered", words.unanswered),
         (None, Belief::Unheard) => ("unheard", words.loading),
         (None, Belief::Live) => ("live", words.live),
         (None, Belief::Unconfirmed) => ("unconfirmed", words.unconfirmed),
-        (None, Belief::Stale) => ("stale", words.stale),
+        (None, Belief::Stale) if model.is_stale() => ("stale", words.stale),
+        (None, Belief::Stale) => ("unheard", words.loading),
     };
     let since = model.link.word.map(|at| fill(words.last_word, &[&span(words, model.now.saturating_sub(at))]));
     let pause = if model.paused.is_some() { words.resume_live } else { words.pause };

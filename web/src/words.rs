@@ -106,6 +106,8 @@ words! {
     resume_live: "Go on", "继续";
     paused_for: "What is shown is {0} old. Nothing is lost: one step brings everything since.", "当前显示的是 {0} 前的状态。没有丢失任何内容：继续后一次补齐。";
     stale: "Out of date", "已过期";
+    unanswered: "No answer", "无应答";
+    unanswered_for: "The registry has answered nothing for {0}. What is shown may be old.", "注册中心已 {0} 无应答。当前显示的内容可能已过时。";
     stale_for: "The registry has not been heard for {0}. This is what was known then.", "已有 {0} 未收到注册中心的消息。以下是当时所知的状态。";
     unconfirmed: "Not confirmed", "未确认";
     unconfirmed_says: "The registry has started anew and waits for its holders: what is not confirmed yet is shown as it was known before.", "注册中心刚刚重启，正在等待持有者：尚未确认的内容按此前所知显示。";

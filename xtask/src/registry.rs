@@ -53,6 +53,15 @@ impl Registry {
         format!("periplus://{}", self.address)
     }
 
+    /// How many watches it has open.
+    pub(crate) fn watches(&self) -> Result<String> {
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--fail", &format!("http://{}/metrics", self.address)]);
+        let metrics = shell::output(curl)?;
+        let line = metrics.lines().find_map(|line| line.strip_prefix("periplus_watches "));
+        line.map(str::to_owned).ok_or_else(|| Failure::new("the registry does not say how many watches there are"))
+    }
+
     /// Kills it, and gives it no time for anything.
     pub(crate) fn kill(&mut self) {
         self.service = None;

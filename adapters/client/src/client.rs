@@ -98,6 +98,19 @@ impl Client {
         Some(result)
     }
 
+    /// Lets go of whatever it takes to follow something, while nobody looks: no connection is held open for it. What is
+    /// known stays, and is stale. What is registered stays so.
+    ///
+    /// For a page that nobody sees: a browser has six connections to one host, and all its tabs share them.
+    pub fn suspend(&self) {
+        self.handle.shared.command(|state, now| state.machine.suspend(now));
+    }
+
+    /// Follows again, from where it was: each watcher is given the one difference that there is by then.
+    pub fn resume(&self) {
+        self.handle.shared.command(|state, now| state.machine.resume(now));
+    }
+
     /// What the client did so far.
     #[must_use]
     pub fn counters(&self) -> Counters {

@@ -71,6 +71,8 @@ pub enum Given {
     Deregister { id: u64 },
     Watch { service: Option<ServiceName>, prefix: Option<String> },
     Unwatch { id: u64 },
+    Suspend,
+    Resume,
     Close,
     Response { id: u64, head: Head },
     Chunk { id: u64, text: String },
@@ -130,6 +132,8 @@ fn feed(machine: &mut Native, input: Given, now: Instant) -> String {
         }
         Given::Deregister { id } => machine.deregister(RegistrationId(id), now),
         Given::Unwatch { id } => machine.unwatch(SubscriptionId(id), now),
+        Given::Suspend => machine.suspend(now),
+        Given::Resume => machine.resume(now),
         Given::Close => machine.close(now),
         Given::Response { id, head } => machine.handle_response(RequestId(id), &head, now),
         Given::Chunk { id, text } => machine.handle_chunk(RequestId(id), text.as_bytes(), now),

@@ -145,6 +145,17 @@ impl Registry {
         Ok(Self { client, open: Rc::clone(&self.open) })
     }
 
+    /// Lets go of the connection that watchers hold, while nobody looks: what is known stays, and is stale. What is
+    /// registered stays so.
+    pub fn suspend(&self) {
+        self.client.suspend();
+    }
+
+    /// Follows again: each watcher is told the one difference that there is by then.
+    pub fn resume(&self) {
+        self.client.resume();
+    }
+
     /// What the client did so far.
     #[wasm_bindgen(getter, unchecked_return_type = "Counters")]
     pub fn counters(&self) -> JsValue {

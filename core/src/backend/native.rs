@@ -21,6 +21,7 @@
 //! | end | – | down | down | stale, down | – |
 //! | failure: not sent | – | down | down | stale, down | – |
 //! | failure: unknown | – | down | down | stale, down | – |
+//! | suspend | – | – | dropped | dropped, stale | dropped, stale |
 //! | nothing for a minute | – | dropped, down | dropped, down | dropped, stale, down | dropped, stale, down |
 
 #[cfg(feature = "registration")]

@@ -398,6 +398,19 @@ impl<P: Protocol> Backend for Machine<P> {
         self.pump(now);
     }
 
+    fn suspend(&mut self, now: Instant) {
+        let now = self.advance(now);
+        self.subscriptions.suspend(now);
+        self.pump(now);
+    }
+
+    fn resume(&mut self, now: Instant) {
+        let now = self.advance(now);
+        self.subscriptions.resume();
+        self.watch.hasten(&mut self.rng, now);
+        self.pump(now);
+    }
+
     fn close(&mut self, now: Instant) {
         let now = self.advance(now);
         self.holdings.close(&self.config, now);

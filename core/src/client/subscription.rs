@@ -31,11 +31,13 @@
 //! | `settled` when b's ttl has passed | – | – | – | live: a | live: a b |
 //! | b's ttl passes after `settled` | – | – | – | live: a | live: a b |
 //! | b's ttl passes | – | – | – | – | – |
-//! | `stale` | – | – | stale: a b | stale: a b | – |
+//! | `stale`, `suspend` | – | – | stale: a b | stale: a b | – |
 //!
 //! An unconfirmed instance was known in an epoch that is over and has not been listed since. It goes when the registry
 //! says so, or once the registry has settled and the instance's own ttl has passed since the epoch began for the client,
-//! unless nothing can be heard then. A delivery that is not warming says that the registry has settled, like
+//! unless nothing can be heard then. From a [`suspend`](Subscriptions::suspend) to the
+//! [`resume`](Subscriptions::resume) no input from a stream does anything, nor does any later one from a stream that said
+//! something before. A delivery that is not warming says that the registry has settled, like
 //! [`settled`](Subscriptions::settled). A snapshot that an interest refuses is refused for all, and so is the rest of the
 //! delivery.
 
@@ -139,6 +141,8 @@ pub struct Subscriptions {
     moved: u64,
     /// Whether the backend should follow other things than when it asked last.
     changed: bool,
+    /// Rises with every suspension and with the end of every one: odd while there is one.
+    suspensions: u64,
     /// What was known in a former life of the client; dropped when the registry is heard.
     cached: Vec<Interest>,
     /// When the sets are to be written; `Some(None)`: as soon as they are asked for.
@@ -164,6 +168,7 @@ impl Subscriptions {
             version: 0,
             moved: 0,
             changed: false,
+            suspensions: 0,
             cached: Vec::new(),
             save: None,
             counters: SubscriptionCounters { snapshots: 0, deliveries: 0, changes: 0, stale: 0 },
@@ -212,6 +217,38 @@ impl Subscriptions {
             interest.lingers = Some(self.now.saturating_add(self.config.linger));
             self.rearm(place.interest);
         }
+    }
+
+    /// Nothing is to be heard for a while: the backend has nothing to follow, and what streams say that are still open is
+    /// not taken, now or later. What is known stays, and is stale since now. O(interests · log n).
+    pub fn suspend(&mut self, now: Instant) {
+        self.clock(now);
+        if self.is_suspended() {
+            return;
+        }
+        let all: Vec<InterestId> = self.interests.keys().copied().collect();
+        for id in all {
+            self.lose(id, self.now);
+        }
+        self.turn();
+    }
+
+    /// Everything is to be heard again, from where it was left.
+    pub const fn resume(&mut self) {
+        if self.is_suspended() {
+            self.turn();
+        }
+    }
+
+    /// Whether nothing is to be heard.
+    pub(crate) const fn is_suspended(&self) -> bool {
+        self.suspensions % 2 == 1
+    }
+
+    const fn turn(&mut self) {
+        self.suspensions += 1;
+        self.version += 1;
+        self.changed = true;
     }
 
     fn begin(&mut self, selector: &Selector) -> Result<InterestId, CommandError> {
@@ -272,14 +309,15 @@ impl Subscriptions {
         held.map(|(key, _)| key).any(|key| selector.names(namespace, &key.0) && !listed.contains(key))
     }
 
-    /// Everything that is followed now, with the place to resume from; `None`: a snapshot is needed. O(interests ·
-    /// prefixes).
+    /// Everything that is followed now, with the place to resume from; `None`: a snapshot is needed. Nothing, while the
+    /// client is suspended. O(interests · prefixes).
     pub fn interests(&self) -> impl Iterator<Item = (InterestId, &Selector, Option<&Cursor>)> {
-        self.interests.iter().map(|(id, interest)| (*id, &interest.selector, self.resume(*id, interest)))
+        let followed = self.interests.iter().filter(|_| !self.is_suspended());
+        followed.map(|(id, interest)| (*id, &interest.selector, self.resume_from(*id, interest)))
     }
 
     /// From where nothing is missed: neither by the interest nor by one that it covers, which a registry leaves out.
-    fn resume<'a>(&self, id: InterestId, interest: &'a Interest) -> Option<&'a Cursor> {
+    fn resume_from<'a>(&self, id: InterestId, interest: &'a Interest) -> Option<&'a Cursor> {
         let cursor = interest.cursor.as_ref();
         let resumes = |other: &Interest| {
             other.place(cursor, Faults::default()).is_some_and(Ordering::is_le)
@@ -366,6 +404,20 @@ impl Subscriptions {
                 self.ready.extend(&interest.subscribers);
             }
         }
+    }
+
+    /// The registry cannot be heard of an interest any more.
+    fn lose(&mut self, id: InterestId, heard: Instant) {
+        if !matches!(self.interests[&id].provenance, Provenance::Live | Provenance::Unconfirmed) {
+            return;
+        }
+        self.counters.stale += 1;
+        self.believe(id, Provenance::Stale { since: heard });
+        if self.config.faults.has(Fault::StaleEmpties) {
+            let all: Vec<Edit> = self.interests[&id].instances.keys().map(|key| (key.clone(), None)).collect();
+            self.edit(id, all, &UNKNOWN);
+        }
+        self.rearm(id);
     }
 
     /// The registry has been heard of an interest that is up to date.

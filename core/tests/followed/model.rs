@@ -95,13 +95,22 @@ pub struct Model {
     pub followed: Vec<Followed>,
     cached: Vec<Followed>,
     pub counters: SubscriptionCounters,
+    /// Odd while the client is suspended.
+    pub suspensions: u64,
     /// When the sets are to be written.
     pub save: Option<Instant>,
 }
 
 impl Model {
     pub fn new(config: SubscriptionConfig) -> Self {
-        Self { config, followed: vec![], cached: vec![], counters: SubscriptionCounters::default(), save: None }
+        Self {
+            config,
+            followed: vec![],
+            cached: vec![],
+            counters: SubscriptionCounters::default(),
+            suspensions: 0,
+            save: None,
+        }
     }
 
     pub fn find(&self, selector: &Selector) -> Option<&Followed> {
@@ -152,9 +161,27 @@ impl Model {
         }
     }
 
+    pub const fn is_suspended(&self) -> bool {
+        self.suspensions % 2 == 1
+    }
+
+    pub fn suspend(&mut self, now: Instant) {
+        if !self.is_suspended() {
+            self.suspensions += 1;
+            self.lose(|_| true, now);
+        }
+    }
+
+    pub const fn come_back(&mut self) {
+        self.suspensions += self.suspensions % 2;
+    }
+
+    /// What a stream is about. One that said something before a suspension, or during one, has missed something.
     fn of<'a>(&'a mut self, stream: &Stream) -> impl Iterator<Item = &'a mut Followed> {
         let selectors = stream.following.selectors().to_vec();
-        self.followed.iter_mut().filter(move |f| selectors.iter().any(|wide| covers(wide, &f.selector)))
+        let hears = stream.since == Some(self.suspensions) && !self.is_suspended();
+        let about = move |f: &&mut Followed| hears && selectors.iter().any(|wide| covers(wide, &f.selector));
+        self.followed.iter_mut().filter(about)
     }
 
     /// Counts what a step changed, and remembers that it is to be written.
@@ -232,14 +259,17 @@ impl Model {
     }
 
     pub fn stale(&mut self, stream: &Stream, heard: Instant) {
-        let mut stale = 0;
-        for followed in self.of(stream) {
+        let lost: Vec<Selector> = self.of(stream).map(|followed| followed.selector.clone()).collect();
+        self.lose(|selector| lost.contains(selector), heard);
+    }
+
+    fn lose(&mut self, lost: impl Fn(&Selector) -> bool, heard: Instant) {
+        for followed in self.followed.iter_mut().filter(|followed| lost(&followed.selector)) {
             if matches!(followed.provenance, Provenance::Live | Provenance::Unconfirmed) {
                 followed.provenance = Provenance::Stale { since: heard };
-                stale += 1;
+                self.counters.stale += 1;
             }
         }
-        self.counters.stale += stale;
     }
 
     pub fn timeout(&mut self, world: &World, now: Instant) {

@@ -101,9 +101,10 @@ impl Run {
             59 => self.garbage(a),
             60 => self.back_in_time(a),
             61 => self.watch_and_leave(a),
+            62 => self.suspend(a),
             _ => self.speak(u8::MAX, 0),
         }
-        let may_change = matches!(kind % 64, 30..=39 | 46..=52 | 56..=58 | 62..);
+        let may_change = matches!(kind % 64, 30..=39 | 46..=52 | 56..=58 | 63..);
         if !may_change {
             for (id, before) in before {
                 let after = self.subs.view(id).map(|view| view.instances);
@@ -179,7 +180,23 @@ impl Run {
         }
     }
 
+    /// Suspends the client, or ends that; once in a while what is so already. Its streams go on talking.
+    fn suspend(&mut self, number: u8) {
+        if number.is_multiple_of(3) {
+            self.subs.suspend(self.now);
+            self.model.suspend(self.now);
+        } else {
+            self.subs.resume();
+            self.model.come_back();
+        }
+    }
+
     // What streams say.
+
+    /// A stream is about to say something.
+    fn hear(&mut self, at: usize) {
+        self.streams[at].since.get_or_insert(self.model.suspensions);
+    }
 
     fn asked(&self) -> Vec<(Selector, Option<Place>)> {
         self.subs.interests().map(|(_, selector, at)| (selector.clone(), at.map(place))).collect()
@@ -220,6 +237,7 @@ impl Run {
     }
 
     fn deliver(&mut self, at: usize, said: &Said) -> bool {
+        self.hear(at);
         let views = self.sets();
         let expected = self.model.deliver(&self.streams[at], said, &self.world, self.now);
         let stream = &mut self.streams[at];
@@ -249,6 +267,7 @@ impl Run {
 
     fn cut(&mut self, number: u8) {
         let Some(at) = self.pick(number) else { return };
+        self.hear(at);
         let mut stream = self.streams.remove(at);
         // The older one, if it is left, does not follow all that is to be followed.
         self.changed |= at == self.streams.len();
@@ -261,6 +280,7 @@ impl Run {
         let Some(at) = self.pick(number) else { return };
         // A stream that has said nothing does not know whether it is up to date.
         if self.streams[at].server == Server::Current && self.is_level(at) {
+            self.hear(at);
             let warming = self.world.warming;
             self.model.live(&self.streams[at], warming, &self.world, self.now);
             self.subs.live(&mut self.streams[at].following, warming, self.now);
@@ -284,6 +304,7 @@ impl Run {
         self.world.warming = false;
         let Some(at) = self.pick(number) else { return };
         if number.is_multiple_of(2) && self.streams[at].server == Server::Current && self.is_level(at) {
+            self.hear(at);
             self.model.live(&self.streams[at], false, &self.world, self.now);
             self.subs.settled(&mut self.streams[at].following, self.now);
         }
@@ -393,7 +414,8 @@ impl Run {
         }
         let drained = !self.step.is_multiple_of(3);
         let present: Vec<&Selector> = self.subs.interests().map(|(_, selector, _)| selector).collect();
-        let expected: Vec<&Selector> = self.model.followed.iter().map(|followed| &followed.selector).collect();
+        let followed = self.model.followed.iter().filter(|_| !self.model.is_suspended());
+        let expected: Vec<&Selector> = followed.map(|followed| &followed.selector).collect();
         assert_eq!(present, expected, "what is followed");
         for ((_, selector, at), followed) in self.subs.interests().zip(&self.model.followed) {
             assert_eq!(at.map(place), self.model.resume(followed), "where {selector:?} is resumed");
@@ -425,12 +447,15 @@ impl Run {
         }
         self.changed |= self.subs.take_changed_interests();
         let asked = |followed: &Followed| self.asked.iter().any(|wide| covers(wide, &followed.selector));
-        assert!(self.changed || self.model.followed.iter().all(asked), "the backend is told what to follow");
+        let heard = self.model.is_suspended() || self.model.followed.iter().all(asked);
+        assert!(self.changed || heard, "the backend is told what to follow");
         assert_eq!(self.subs.counters(), self.model.counters);
     }
 
     /// The network is well again and the registry has settled: what is shown becomes what is.
     fn heal(&mut self) {
+        self.suspend(1);
+        self.changed |= self.subs.take_changed_interests();
         while !self.streams.is_empty() {
             if self.streams.len() == 1 && self.streams[0].server == Server::Current && !self.changed {
                 break;

@@ -102,6 +102,8 @@ pub struct Stream {
     pub server: Server,
     /// What is told of, and up to where it was.
     told: Vec<(Selector, Option<Place>)>,
+    /// In which stretch between suspensions it said something first.
+    pub since: Option<u64>,
     /// What it said last.
     pub last: Option<Said>,
 }
@@ -120,7 +122,7 @@ impl Stream {
         let distinct = asked.iter().filter(|(s, _)| !asked.iter().any(|(wide, _)| covers(wide, s))).cloned();
         let told = distinct.collect();
         let following = Following::new(asked.iter().map(|(selector, _)| selector.clone()).collect());
-        Self { following, server, told, last: None }
+        Self { following, server, told, since: None, last: None }
     }
 
     /// What a registry says next. Nothing, if it is behind what was seen of it. It may say less than it could.

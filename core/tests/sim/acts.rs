@@ -150,6 +150,7 @@ impl World {
                     self.step(*client, |machine, now| machine.handle_online(now));
                 }
             }
+            What::LookAway { client, lasts } => self.look_away(*client, *lasts),
             What::Update { client, hold, look } => self.update(*client, *hold, *look),
             What::Storm { client, hold, times } => {
                 for nth in 0..*times {
@@ -324,6 +325,7 @@ impl World {
             | What::Hide { client, .. }
             | What::Spurious { client }
             | What::Online { client }
+            | What::LookAway { client, .. }
             | What::Update { client, .. }
             | What::Storm { client, .. }
             | What::Deregister { client, .. }

@@ -36,6 +36,8 @@ pub struct Client {
     pub hidden: bool,
     pub show_at: u64,
     pub thaw_at: u64,
+    /// Until when nobody looks at what it follows; zero: somebody does.
+    pub away_until: u64,
     pub closing: bool,
     pub closed: bool,
     pub exchanges: BTreeMap<RequestId, ExchangeId>,
@@ -163,6 +165,7 @@ impl Client {
             hidden: false,
             show_at: 0,
             thaw_at: 0,
+            away_until: 0,
             closing: false,
             closed: false,
             exchanges: BTreeMap::new(),
@@ -203,6 +206,7 @@ impl World {
         }
         client.life += 1;
         client.suspended = false;
+        client.away_until = 0;
         client.closing = false;
         client.closed = false;
         client.heard = 0;
@@ -257,6 +261,7 @@ impl World {
         }
         client.wake = None;
         client.suspended = false;
+        client.away_until = 0;
         client.regs.clear();
         client.subs.clear();
         client.inbox.clear();
@@ -588,6 +593,33 @@ impl World {
         } else {
             self.arm(at);
         }
+    }
+
+    /// Nobody looks at what it follows.
+    pub fn look_away(&mut self, at: usize, lasts: u64) {
+        let client = &mut self.clients[at];
+        if client.machine.is_none() || client.suspended {
+            return;
+        }
+        let until = client.away_until.max(self.now + lasts);
+        client.away_until = until;
+        self.at(until, Event::LookBack { client: at });
+        self.step(at, |machine, now| machine.suspend(now));
+    }
+
+    pub fn look_back(&mut self, at: usize) {
+        let client = &mut self.clients[at];
+        if client.suspended {
+            // Who sleeps does not look.
+            let until = client.resume_at + 1;
+            return self.at(until, Event::LookBack { client: at });
+        }
+        if client.away_until == 0 || (!self.calm && self.now < client.away_until) {
+            return;
+        }
+        client.away_until = 0;
+        client.trouble = self.now;
+        self.step(at, |machine, now| machine.resume(now));
     }
 
     pub fn thaw(&mut self, at: usize) {

@@ -159,6 +159,11 @@ pub enum What {
     Online {
         client: usize,
     },
+    /// Nobody looks at what the client follows.
+    LookAway {
+        client: usize,
+        lasts: u64,
+    },
     Update {
         client: usize,
         hold: usize,
@@ -318,6 +323,7 @@ impl What {
             Self::Hide { .. } => Kind::Hidden,
             Self::Spurious { .. } => Kind::Spurious,
             Self::Online { .. } => Kind::Online,
+            Self::LookAway { .. } => Kind::LooksAway,
             Self::Storm { .. } => Kind::UpdateStorm,
             Self::RegisterTwice { .. } => Kind::RegisterTwice,
             Self::Race { .. } => Kind::DeregisterRace,
@@ -419,13 +425,24 @@ impl Plan {
         let mut plan = Self { seed, survivor: r.index(servers.len()), servers, clients, acts: vec![], calm: 0 };
         plan.calm = r.between(50 * MINUTE, 54 * MINUTE);
         plan.draw_acts(r);
+        // In a quarter of the runs, so that the others stay what they were.
+        if seed % 4 == 2 {
+            let r = &mut Random::fork(seed, 5);
+            for _ in 0..r.between(1, 12) {
+                let at = r.between(20 * SECOND, plan.calm - 5 * SECOND);
+                let what = plan.fault(Kind::LooksAway, r);
+                plan.acts.push(Act { at, what });
+            }
+            plan.acts.sort_by_key(|act| act.at);
+        }
         plan
     }
 
     fn draw_acts(&mut self, r: &mut Random) {
         // Each run has its own mix: what is rare among everything is common among a few.
-        let kinds: Vec<Kind> = Kind::ALL.iter().copied().filter(|_| r.percent(55)).collect();
-        let kinds = if kinds.len() < 8 { Kind::ALL.to_vec() } else { kinds };
+        let all: Vec<Kind> = Kind::ALL.iter().copied().filter(|kind| *kind != Kind::LooksAway).collect();
+        let kinds: Vec<Kind> = all.iter().copied().filter(|_| r.percent(55)).collect();
+        let kinds = if kinds.len() < 8 { all } else { kinds };
         let faults = r.between(110, 170);
         let last = self.calm - 5 * SECOND;
         for _ in 0..faults {
@@ -491,6 +508,7 @@ impl Plan {
             Kind::LateInputs => link(Condition::LateInputs),
             Kind::Spurious => What::Spurious { client },
             Kind::Online => What::Online { client },
+            Kind::LooksAway => What::LookAway { client, lasts },
             Kind::ClientCrash => What::Crash { client, down },
             Kind::ClientClose => What::Close { client, down: down + 5 * SECOND },
             Kind::ClientSuspend => What::Suspend { clients: vec![client], lasts },

@@ -73,6 +73,7 @@ counted! {
         WatchChurn = "watches come and go",
         RegisterTwice = "registered twice",
         DeregisterRace = "deregistered and registered at once",
+        LooksAway = "a client follows nothing for a while",
     }
 }
 

@@ -70,6 +70,9 @@ pub enum Event {
     Show {
         client: usize,
     },
+    LookBack {
+        client: usize,
+    },
     /// A closing process ends, whether it has said everything or not.
     Quit {
         client: usize,
@@ -321,6 +324,7 @@ impl World {
             Event::Resume { client } => self.resume(client),
             Event::Thaw { client } => self.thaw(client),
             Event::Show { client } => self.show(client),
+            Event::LookBack { client } => self.look_back(client),
             Event::Quit { client, life, down } => self.quit(client, life, down),
             Event::ServerStart { server } => self.start_server(server),
             Event::ServerResume { server } => self.resume_server(server),
@@ -542,6 +546,7 @@ impl World {
                 self.thaw(client);
                 self.show(client);
                 self.resume(client);
+                self.look_back(client);
                 if self.clients[client].machine.is_none() || self.clients[client].closing {
                     self.kill(client);
                     self.start_client(client);

@@ -104,6 +104,7 @@ impl World {
                     self.step(*client, |machine, now| machine.handle_online(now));
                 }
             }
+            What::LookAway { client, lasts } => self.look_away(*client, *lasts),
             What::Update { client, hold, look } => self.update(*client, *hold, *look),
             What::Storm { client, hold, times } => {
                 for nth in 0..*times {
@@ -253,6 +254,7 @@ impl World {
             | What::Freeze { client, .. }
             | What::Spurious { client }
             | What::Online { client }
+            | What::LookAway { client, .. }
             | What::Update { client, .. }
             | What::Storm { client, .. }
             | What::Deregister { client, .. }

@@ -34,6 +34,7 @@ impl World {
             }
             self.thaw(client);
             self.resume(client);
+            self.look_back(client);
             if self.clients[client].machine.is_none() || self.clients[client].closing {
                 self.kill(client);
                 self.start_client(client);

@@ -163,6 +163,33 @@ impl World {
         }
     }
 
+    /// Nobody looks at what it follows.
+    pub fn look_away(&mut self, at: usize, lasts: u64) {
+        let client = &mut self.clients[at];
+        if client.machine.is_none() || client.suspended {
+            return;
+        }
+        let until = client.away_until.max(self.now + lasts);
+        client.away_until = until;
+        self.at(until, Event::LookBack { client: at });
+        self.step(at, |machine, now| machine.suspend(now));
+    }
+
+    pub fn look_back(&mut self, at: usize) {
+        let client = &mut self.clients[at];
+        if client.suspended {
+            // Who sleeps does not look.
+            let until = client.resume_at + 1;
+            return self.at(until, Event::LookBack { client: at });
+        }
+        if client.away_until == 0 || (!self.calm && self.now < client.away_until) {
+            return;
+        }
+        client.away_until = 0;
+        client.trouble = self.now;
+        self.step(at, |machine, now| machine.resume(now));
+    }
+
     pub fn thaw(&mut self, at: usize) {
         let now = self.now;
         let client = &mut self.clients[at];

@@ -122,6 +122,11 @@ pub enum What {
     Online {
         client: usize,
     },
+    /// Nobody looks at what the client follows.
+    LookAway {
+        client: usize,
+        lasts: u64,
+    },
     Update {
         client: usize,
         hold: usize,
@@ -346,6 +351,16 @@ impl Plan {
             for _ in 0..r.between(1, 3) {
                 let (at, lasts) = (r.between(MINUTE, plan.calm - 5 * SECOND), r.spread(SECOND / 10, 30 * SECOND));
                 let what = What::Down { lasts, silent: r.percent(30), comes_back: Return::Ahead };
+                plan.acts.push(Act { at, what });
+            }
+            plan.acts.sort_by_key(|act| act.at);
+        }
+        // The same for those whom nobody looks at.
+        if seed % 4 == 2 {
+            let r = &mut Random::fork(seed, 6);
+            for _ in 0..r.between(1, 8) {
+                let (at, lasts) = (r.between(20 * SECOND, plan.calm - 5 * SECOND), r.spread(SECOND / 100, 5 * MINUTE));
+                let what = What::LookAway { client: r.index(plan.clients.len()), lasts };
                 plan.acts.push(Act { at, what });
             }
             plan.acts.sort_by_key(|act| act.at);

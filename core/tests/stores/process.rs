@@ -29,6 +29,8 @@ pub struct Client {
     pub resume_at: u64,
     pub suspended_at: u64,
     pub thaw_at: u64,
+    /// Until when nobody looks at what it follows; zero: somebody does.
+    pub away_until: u64,
     pub closing: bool,
     pub closed: bool,
     pub exchanges: BTreeMap<RequestId, ExchangeId>,
@@ -121,6 +123,7 @@ impl Client {
             resume_at: 0,
             suspended_at: 0,
             thaw_at: 0,
+            away_until: 0,
             closing: false,
             closed: false,
             exchanges: BTreeMap::new(),
@@ -163,6 +166,7 @@ impl World {
         }
         client.life += 1;
         client.suspended = false;
+        client.away_until = 0;
         client.closing = false;
         client.closed = false;
         client.heard = 0;
@@ -203,6 +207,7 @@ impl World {
         }
         client.wake = None;
         client.suspended = false;
+        client.away_until = 0;
         client.regs.clear();
         client.subs.clear();
         client.inbox.clear();

@@ -70,6 +70,9 @@ pub enum Event {
     Thaw {
         client: usize,
     },
+    LookBack {
+        client: usize,
+    },
     Quit {
         client: usize,
         life: u32,
@@ -272,6 +275,7 @@ impl World {
             Event::Look { client, life, subscription } => self.look(client, life, subscription),
             Event::Resume { client } => self.resume(client),
             Event::Thaw { client } => self.thaw(client),
+            Event::LookBack { client } => self.look_back(client),
             Event::Quit { client, life, down } => self.quit(client, life, down),
             Event::Up { outage } => self.come_up(Some(outage)),
             Event::Calm => self.become_calm(),

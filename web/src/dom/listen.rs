@@ -14,6 +14,7 @@ use crate::update::Msg;
 /// Listens to everything, once, at the top.
 pub(super) fn listen() {
     let document = document();
+    tell(Msg::Seen(!document.hidden()));
     for (name, on) in [
         ("click", On::Click),
         ("input", On::Input),
@@ -30,6 +31,8 @@ pub(super) fn listen() {
             scrolled(&list);
         }
     });
+    let page = document.clone();
+    add(&document, "visibilitychange", false, move |_| tell(Msg::Seen(!page.hidden())));
     let window = window();
     add(&window, "resize", false, |_| measure());
     add(&window, "popstate", false, |_| moved());

@@ -47,7 +47,10 @@ pub(super) struct Wire {
     client: Client,
     /// Rises with every namespace that is followed: what belongs to an earlier one is not told.
     turn: Rc<Cell<u32>>,
+    /// What changes in the fleet.
     gate: Rc<Gate>,
+    /// What happens.
+    ears: Rc<Gate>,
 }
 
 impl Wire {
@@ -63,10 +66,11 @@ impl Wire {
         };
         let machine = Native::new(config, seed, browser.now());
         let client = drive(Box::new(machine), &ConnectOptions::default());
-        let wire = Self { origin: origin.into(), client, turn: Rc::default(), gate: Rc::default() };
+        let wire =
+            Self { origin: origin.into(), client, turn: Rc::default(), gate: Rc::default(), ears: Rc::default() };
         wire.follow(namespace);
         spawn_local(observe(wire.client.clone()));
-        spawn_local(events(wire.origin.clone()));
+        spawn_local(events(wire.origin.clone(), Rc::clone(&wire.ears)));
         wire
     }
 
@@ -89,6 +93,12 @@ impl Wire {
     /// Takes what changes, or leaves it for later: the client keeps the one difference that there will be.
     pub(super) fn hold(&self, hold: bool) {
         self.gate.set(hold);
+    }
+
+    /// Lets go of the connections that bring what is new, or has them again: from where they were.
+    pub(super) fn rest(&self, rest: bool) {
+        self.ears.set(rest);
+        if rest { self.client.suspend() } else { self.client.resume() }
     }
 
     pub(super) fn wake(&self) {
@@ -134,14 +144,13 @@ impl Gate {
     }
 
     async fn pass(&self) {
-        poll_fn(|cx| {
-            if !self.closed.get() {
-                return Poll::Ready(());
-            }
-            self.waiting.replace(Some(cx.waker().clone()));
-            Poll::Pending
-        })
-        .await;
+        poll_fn(|cx| if self.is_closed(cx) { Poll::Pending } else { Poll::Ready(()) }).await;
+    }
+
+    /// Whether it is; whoever asks is woken when that changes.
+    fn is_closed(&self, cx: &Context<'_>) -> bool {
+        self.waiting.replace(Some(cx.waker().clone()));
+        self.closed.get()
     }
 }
 
@@ -237,8 +246,13 @@ async fn observe(client: Client) {
     }
 }
 
-/// Follows what happens, for ever.
-async fn events(origin: SmolStr) {
+/// The next that comes of a request, as long as a gate is open.
+async fn next_through(gate: &Gate, exchange: &mut Exchange) -> Option<Input> {
+    poll_fn(|cx| if gate.is_closed(cx) { Poll::Ready(None) } else { Pin::new(&mut *exchange).poll_next(cx) }).await
+}
+
+/// Follows what happens, for ever, while the gate is open.
+async fn events(origin: SmolStr, gate: Rc<Gate>) {
     let browser = Browser::new();
     let mut seed = [0; 32];
     browser.entropy(&mut seed);
@@ -246,6 +260,7 @@ async fn events(origin: SmolStr) {
     let mut backoff = Backoff::default();
     let mut last: Option<SmolStr> = None;
     loop {
+        gate.pass().await;
         let url = Target::new("/v1/events").query("limit", EVENTS).url(&origin);
         let mut request = request(Method::Get, url, String::new(), true);
         request.set_header("accept", "text/event-stream");
@@ -255,7 +270,7 @@ async fn events(origin: SmolStr) {
         let mut exchange = browser.request(request);
         let mut decoder = SseDecoder::new(EVENT);
         let mut open = false;
-        'stream: while let Some(input) = next(&mut exchange).await {
+        'stream: while let Some(input) = next_through(&gate, &mut exchange).await {
             match input {
                 Input::Response(head) => {
                     open = head.is_success();
@@ -282,6 +297,9 @@ async fn events(origin: SmolStr) {
             }
         }
         drop(exchange);
+        if gate.closed.get() {
+            continue;
+        }
         let now = browser.now();
         let pause = if open {
             backoff.worked(now);

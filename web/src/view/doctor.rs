@@ -2,7 +2,6 @@
 
 use super::parts::{grouped, link};
 use super::{heading, states, to_instance, to_service};
-use crate::calls::Call;
 use crate::doctor::{Finding, examine};
 use crate::html::{Element, c, h, t};
 use crate::model::Model;
@@ -16,7 +15,7 @@ pub(super) fn view(model: &Model) -> Element {
     if let Some(instead) = states::instead(model) {
         return screen.child(instead);
     }
-    let services = model.answers.value(&Call::Services);
+    let services = model.answers.services().filter_map(|(_, page)| page);
     let found = examine(&model.fleet, &model.log, model.route.namespace(), services);
     if found.is_empty() {
         return screen

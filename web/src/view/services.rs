@@ -7,7 +7,6 @@ use smol_str::{SmolStr, ToSmolStr as _};
 
 use super::parts::{bar, grouped, health, link, span, status};
 use super::{heading, of, search, states, table, to_instance, to_service};
-use crate::calls::Call;
 use crate::fleet::{Health, Place};
 use crate::html::{Element, Handler, On, c, h, t};
 use crate::json::Read as _;
@@ -32,7 +31,11 @@ pub(super) fn services(model: &Model) -> Element {
             table::plain(words.watchers).class("n"),
             table::sorted(&model.route, "changed", words.changed).class("n"),
         ];
-        let watchers = model.answers.value(&Call::Services).map_or(&[][..], |value| value.list("services"));
+        // They come by name.
+        let mut watchers = Vec::new();
+        for (_, page) in model.answers.services() {
+            watchers.extend(page.map_or(&[][..], |page| page.list("services")));
+        }
         table::table(model, words.services, head, found, |at| {
             let found = &model.list.services[at];
             let name = &found.name;
@@ -44,7 +47,6 @@ pub(super) fn services(model: &Model) -> Element {
                 versions.insert(row.instance().version.as_str());
                 zones.insert(row.instance().zone().unwrap_or_default());
             }
-            // They come by name.
             let watched = watchers.binary_search_by(|it| it.part("name").as_str().unwrap_or_default().cmp(name));
             let watchers = watched.ok().and_then(|at| watchers[at].number("watchers"));
             let count = of(words, found.counts.iter().sum(), service.len());

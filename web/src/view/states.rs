@@ -65,8 +65,12 @@ pub(super) fn notices(model: &Model) -> Vec<Element> {
                 .child(button(words.resume_live, Msg::Pause)),
         );
     }
+    if let Some(age) = model.unanswered() {
+        let says = fill(words.unanswered_for, &[&span(words, age)]);
+        all.push(notice("unanswered", words.unanswered, says).child(button(words.try_again, Msg::Retry)));
+    }
     match model.link.belief {
-        Belief::Stale => {
+        Belief::Stale if model.is_stale() => {
             let age = span(words, model.link.lost.map_or(0, |at| model.now.saturating_sub(at)));
             let why = (!model.link.reason.is_empty()).then(|| fill(words.why, &[&model.link.reason]));
             all.push(
@@ -76,7 +80,7 @@ pub(super) fn notices(model: &Model) -> Vec<Element> {
             );
         }
         Belief::Unconfirmed => all.push(notice("unconfirmed", words.unconfirmed, words.unconfirmed_says.into())),
-        Belief::Unheard | Belief::Live => {}
+        Belief::Unheard | Belief::Live | Belief::Stale => {}
     }
     if let Some((namespace, expired, of)) = &model.link.alarm {
         let says = fill(words.alarm, &[namespace, &expired.to_smolstr(), &of.to_smolstr()]);

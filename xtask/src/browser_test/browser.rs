@@ -101,6 +101,12 @@ impl Browser {
         self.call("POST", "/refresh", Some(&json!({}))).map(drop)
     }
 
+    /// Goes back to the page before.
+    pub(super) fn back(&self, tab: &Tab) -> Result {
+        self.switch(tab)?;
+        self.call("POST", "/back", Some(&json!({}))).map(drop)
+    }
+
     /// Closes a tab, as somebody does who has seen enough.
     pub(super) fn close(&self, tab: &Tab) -> Result {
         self.switch(tab)?;

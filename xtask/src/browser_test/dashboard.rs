@@ -8,6 +8,7 @@ mod page;
 mod shots;
 mod states;
 mod story;
+mod tabs;
 
 use std::fs;
 use std::path::PathBuf;
@@ -20,9 +21,10 @@ use crate::{shell, wasm};
 type Step = (&'static str, fn(&Options) -> Result);
 
 /// What is looked at, one after another; `--only dashboard/NAME` is one of them.
-const STEPS: [Step; 6] = [
+const STEPS: [Step; 7] = [
     ("story", |_| story::run()),
     ("states", |_| states::run()),
+    ("tabs", |_| tabs::run()),
     ("hostile", |_| hostile::run()),
     ("access", |_| access::run()),
     ("shots", |_| shots::run()),

@@ -1,7 +1,5 @@
 //! The examples in two tabs, with a registry that is killed and comes back.
 
-use std::process::Command;
-
 use super::browser::{Browser, Tab};
 use super::{files, heed_interrupts, wait};
 use crate::failure::{Failure, Result};
@@ -60,10 +58,10 @@ pub(super) fn run() -> Result {
     let gone = format!("{id} (deregistered)");
     browser.wait(&consumer, "a tab that is closed deregisters", |text| text.contains(&gone))?;
 
-    expect(watches(&registry)? == "1", "one watch is open", "")?;
+    wait("one watch is open", || Ok((registry.watches()? == "1").then_some(())))?;
     browser.run(&consumer, "document.getElementById('leave').click()")?;
     browser.wait(&consumer, "the consumer has closed", |text| text.contains("The list is closed"))?;
-    wait("the registry has lost its watcher", || Ok((watches(&registry)? == "0").then_some(())))?;
+    wait("the registry has lost its watcher", || Ok((registry.watches()? == "0").then_some(())))?;
     println!("both examples did as they say");
     Ok(())
 }
@@ -71,15 +69,6 @@ pub(super) fn run() -> Result {
 pub(super) fn id_of(browser: &Browser, tab: &Tab) -> Result<String> {
     let id = browser.run(tab, "return document.getElementById('id').textContent")?;
     Ok(id.as_str().unwrap_or_default().to_owned())
-}
-
-/// How many watches the registry has open.
-fn watches(registry: &Registry) -> Result<String> {
-    let mut curl = Command::new("curl");
-    curl.args(["--silent", "--fail", &format!("http://{}/metrics", registry.address())]);
-    let metrics = shell::output(curl)?;
-    let line = metrics.lines().find_map(|line| line.strip_prefix("periplus_watches "));
-    line.map(str::to_owned).ok_or_else(|| Failure::new("the registry does not say how many watches there are"))
 }
 
 fn expect(holds: bool, what: &str, found: &str) -> Result {

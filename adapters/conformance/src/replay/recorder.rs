@@ -82,6 +82,16 @@ impl Backend for Recorder {
         self.machine.unwatch(id, now);
     }
 
+    fn suspend(&mut self, now: Instant) {
+        self.note(now, Given::Suspend);
+        self.machine.suspend(now);
+    }
+
+    fn resume(&mut self, now: Instant) {
+        self.note(now, Given::Resume);
+        self.machine.resume(now);
+    }
+
     fn close(&mut self, now: Instant) {
         self.note(now, Given::Close);
         self.machine.close(now);

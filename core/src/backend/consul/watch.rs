@@ -41,7 +41,7 @@ pub(super) struct Watches {
     /// What was delivered of each service: its instances in all datacenters.
     shown: BTreeMap<ServiceKey, BTreeMap<InstanceId, Instance>>,
     name: SmolStr,
-    /// How often Consul has lost its memory.
+    /// How often it began anew: Consul had lost its memory, or the client was suspended.
     pub(super) epoch: u32,
     revision: u64,
     /// Until when what is not listed proves nothing.
@@ -205,6 +205,8 @@ impl Consul {
         let interests: BTreeMap<InterestId, Selector> =
             self.subscriptions.interests().map(|(id, selector, _)| (id, selector.clone())).collect();
         let watches = &mut self.wire.watches;
+        // Consul tells no differences: what it is asked for later is a list that knows nothing of this one.
+        watches.epoch += u32::from(self.subscriptions.is_suspended());
         watches.views.retain(|id, _| interests.contains_key(id));
         watches.wide.retain(|id| interests.contains_key(id));
         watches.exact.retain(|_, id| interests.contains_key(id));

@@ -111,7 +111,8 @@ impl Etcd {
     /// Sees to it that everything that is followed is heard: lists what is not known, then opens a stream.
     pub(super) fn follow(&mut self, now: Instant) {
         if self.subscriptions.take_changed_interests() {
-            let gather = if self.wire.streams.len() > 0 { GATHER } else { Duration::ZERO };
+            let gathers = self.wire.streams.len() > 0 && !self.subscriptions.is_suspended();
+            let gather = if gathers { GATHER } else { Duration::ZERO };
             self.wire.streams.due_at(now.saturating_add(gather));
         }
         let due = self.wire.streams.due.is_some_and(|due| due <= now);

@@ -113,7 +113,8 @@ impl Native {
     /// Opens a stream if one is needed and may be opened now.
     pub(super) fn open_streams(&mut self, now: Instant) {
         if self.subscriptions.take_changed_interests() {
-            let at = if self.wire.streams.len() > 0 { now.saturating_add(GATHER) } else { now };
+            let gathers = self.wire.streams.len() > 0 && !self.subscriptions.is_suspended();
+            let at = if gathers { now.saturating_add(GATHER) } else { now };
             self.wire.streams.due = Some(self.wire.streams.due.map_or(at, |due| due.min(at)));
         }
         if self.wire.streams.due.is_none_or(|due| due > now) {

@@ -167,7 +167,7 @@ fn watching() -> (Hand, RequestId, SubscriptionId) {
 
 type Trial = (&'static str, fn(&mut Hand, RequestId));
 
-const TRIALS: [Trial; 9] = [
+const TRIALS: [Trial; 10] = [
     ("head: success", |hand, id| hand.native.handle_response(id, &event_stream(), hand.now)),
     ("head: success, of another type", |hand, id| hand.native.handle_response(id, &Head::new(200), hand.now)),
     ("head: refusal", |hand, id| hand.native.handle_response(id, &Head::new(503), hand.now)),
@@ -179,6 +179,7 @@ const TRIALS: [Trial; 9] = [
     ("end", |hand, id| hand.native.handle_end(id, hand.now)),
     ("failure: not sent", |hand, id| hand.native.handle_failure(id, &Failure::not_sent("refused"), hand.now)),
     ("failure: unknown", |hand, id| hand.native.handle_failure(id, &Failure::unknown("reset"), hand.now)),
+    ("suspend", |hand, _| hand.native.suspend(hand.now)),
     ("nothing for a minute", |hand, _| {
         hand.now = hand.now.saturating_add(Duration::from_secs(60));
         hand.native.handle_timeout(hand.now);
@@ -335,6 +336,27 @@ fn what_is_followed_is_one_stream_and_a_new_one_takes_over_where_the_old_one_was
     assert_eq!(hand.native.poll_update(first).unwrap().changes.len(), 1);
     assert_eq!(hand.provenance(second), Provenance::Live);
     assert!(hand.native.view(first).unwrap().instances.is_empty());
+}
+
+#[test]
+fn a_client_that_is_suspended_holds_no_stream_and_goes_on_where_it_was() {
+    let (mut hand, stream, id) = watching();
+    hand.native.suspend(hand.now);
+    assert!(hand.native.poll_transmit().is_some_and(|it| it == Transmit::Cancel(stream)));
+    assert!(matches!(hand.native.poll_update(id).unwrap().provenance, Provenance::Stale { .. }));
+    // It waits for nothing, and follows nothing else.
+    let other = hand.native.watch(&Selector::all(Namespace::new("other").unwrap()), hand.now).unwrap();
+    assert_eq!((hand.native.poll_transmit(), hand.native.poll_timeout()), (None, None));
+    hand.native.unwatch(other, hand.now);
+
+    hand.native.resume(hand.now);
+    let stream = hand.drain().0;
+    let body = hand.body();
+    assert_eq!(body["watch"][0], json!({ "ns": "default", "service": "web", "since": "e.1" }));
+    hand.native.handle_response(stream, &event_stream(), hand.now);
+    hand.say(stream, "event: put\ndata: {\"name\":\"web\",\"id\":\"x\"}\nid: e.9\n\n");
+    let update = hand.native.poll_update(id).unwrap();
+    assert_eq!((update.changes.len(), update.provenance), (1, Provenance::Live));
 }
 
 #[test]

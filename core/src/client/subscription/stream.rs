@@ -6,10 +6,9 @@ use core::time::Duration;
 
 use smol_str::SmolStr;
 
-use super::interest::{Edit, Held};
+use super::interest::Held;
 use super::{InterestId, Subscriptions, UNKNOWN};
 use crate::catalog::Selector;
-use crate::client::Provenance;
 use crate::fault::Fault;
 use crate::name::{InstanceId, ServiceKey};
 use crate::ordered::OrderedSet;
@@ -28,6 +27,8 @@ pub struct Following {
     /// The interests that are covered, ascending, as of a version of the set of interests.
     interests: Vec<InterestId>,
     version: Option<u64>,
+    /// When it said something first, as the client counts its suspensions: it has missed whatever came later.
+    since: Option<u64>,
     /// Whether it is about these interests alone, and not about those that they cover.
     only: bool,
 }
@@ -41,7 +42,7 @@ impl Following {
     /// A stream that was opened with these selectors.
     #[must_use]
     pub const fn new(selectors: Vec<Selector>) -> Self {
-        Self { selectors, interests: Vec::new(), version: None, only: false }
+        Self { selectors, interests: Vec::new(), version: None, since: None, only: false }
     }
 
     /// The interests that are covered, as of when it was last looked at.
@@ -154,16 +155,7 @@ impl Subscriptions {
     pub fn stale(&mut self, stream: &mut Following, heard: Instant) {
         self.resolve(stream);
         for &id in &stream.interests {
-            let interest = &self.interests[&id];
-            if matches!(interest.provenance, Provenance::Live | Provenance::Unconfirmed) {
-                self.counters.stale += 1;
-                self.believe(id, Provenance::Stale { since: heard });
-                if self.config.faults.has(Fault::StaleEmpties) {
-                    let all: Vec<Edit> = self.interests[&id].instances.keys().map(|key| (key.clone(), None)).collect();
-                    self.edit(id, all, &UNKNOWN);
-                }
-                self.rearm(id);
-            }
+            self.lose(id, heard);
         }
     }
 
@@ -172,13 +164,19 @@ impl Subscriptions {
         if stream.version == Some(self.version) {
             return;
         }
+        stream.version = Some(self.version);
+        let since = *stream.since.get_or_insert(self.suspensions);
+        let missed = since < self.suspensions || self.is_suspended();
+        if missed && !self.config.faults.has(Fault::SuspensionForgotten) {
+            stream.interests.clear();
+            return;
+        }
         let named: OrderedSet<&Selector> = stream.selectors.iter().collect();
         let is_wide = |s: &&Selector| !stream.only && matches!(s, Selector::Prefix { .. });
         let wide: Vec<&Selector> = named.iter().copied().filter(is_wide).collect();
         let follows = |s: &Selector| named.contains(s) || wide.iter().any(|wide| wide.covers(s));
         let followed = self.interests.iter().filter(|(_, interest)| follows(&interest.selector));
         stream.interests = followed.map(|(id, _)| *id).collect();
-        stream.version = Some(self.version);
     }
 
     /// The interests of a stream that a selector covers.

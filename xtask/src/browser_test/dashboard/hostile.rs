@@ -4,6 +4,8 @@
 //! shape: the same elements with the same attributes, no script, no window, no call to anybody else.
 
 use std::collections::BTreeSet;
+use std::thread;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -276,7 +278,20 @@ fn walk_actions(page: &Page<'_>, names: &[String], texts: &[String]) -> Result {
     page.expect_calm()
 }
 
-/// Runs a script that walks; `it_all` is what it is about.
+/// Runs a script that walks; `it_all` is what it is about. It walks by itself, and takes as long as it takes: only each of
+/// its steps has a limit.
 fn along(page: &Page<'_>, script: &str, about: &Value) -> Result {
-    page.run(&format!("return (async () => {{ const it_all = {about}; {WALK} {script} }})()")).map(drop)
+    page.run(&format!(
+        "window.__walk = '';
+        (async () => {{ const it_all = {about}; {WALK} {script} }})()
+            .then(() => 'arrived', (error) => String(error))
+            .then((end) => {{ window.__walk = end; }});"
+    ))?;
+    loop {
+        match &*page.text("window.__walk")? {
+            "" => thread::sleep(Duration::from_millis(100)),
+            "arrived" => return Ok(()),
+            error => return Err(Failure::new(error)),
+        }
+    }
 }

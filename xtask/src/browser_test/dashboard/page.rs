@@ -8,8 +8,7 @@ use crate::browser_test::wait;
 use crate::failure::{Failure, Result};
 
 /// How Chromium is started: it speaks English, and what moves does not.
-const ARGUMENTS: [&str; 4] =
-    ["--lang=en-US", "--accept-lang=en-US", "--force-prefers-reduced-motion", "--disable-features=BackForwardCache"];
+const ARGUMENTS: [&str; 3] = ["--lang=en-US", "--accept-lang=en-US", "--force-prefers-reduced-motion"];
 
 /// What scripts of the tests are written with.
 const WORDS: &str = "
@@ -64,14 +63,35 @@ impl<'a> Page<'a> {
 
     /// The same, with a script that each of its pages runs before its own.
     pub(super) fn open_after(browser: &'a Browser, server: &str, hash: &str, script: &str) -> Result<Self> {
-        let tab = browser.open("about:blank")?;
-        let page = Self { browser, tab, origin: format!("http://{server}") };
-        page.size(1440, 900, false)?;
+        let page = Self::blank(browser, server)?;
         // As if somebody looked at it.
         page.devtools("Emulation.setFocusEmulationEnabled", &json!({ "enabled": true }))?;
-        page.devtools("Page.addScriptToEvaluateOnNewDocument", &json!({ "source": format!("{WITNESS}{script}") }))?;
-        page.browser.go(&page.tab, &format!("{}/{hash}", page.origin))?;
+        page.begin(hash, script)?;
         Ok(page)
+    }
+
+    /// Opens it in a tab that is seen as long as no other is in front of it.
+    pub(super) fn open_tab(browser: &'a Browser, server: &str, hash: &str) -> Result<Self> {
+        let page = Self::blank(browser, server)?;
+        page.to_front()?;
+        page.begin(hash, "")?;
+        Ok(page)
+    }
+
+    /// Puts it in front of all others.
+    pub(super) fn to_front(&self) -> Result {
+        self.devtools("Page.bringToFront", &json!({}))
+    }
+
+    fn blank(browser: &'a Browser, server: &str) -> Result<Self> {
+        let page = Self { browser, tab: browser.open("about:blank")?, origin: format!("http://{server}") };
+        page.size(1440, 900, false)?;
+        Ok(page)
+    }
+
+    fn begin(&self, hash: &str, script: &str) -> Result {
+        self.devtools("Page.addScriptToEvaluateOnNewDocument", &json!({ "source": format!("{WITNESS}{script}") }))?;
+        self.browser.go(&self.tab, &format!("{}/{hash}", self.origin))
     }
 
     /// Closes it.
@@ -91,8 +111,18 @@ impl<'a> Page<'a> {
 
     /// Loads it at another screen.
     pub(super) fn load(&self, hash: &str) -> Result {
-        self.browser.go(&self.tab, "about:blank")?;
+        self.leave()?;
         self.browser.go(&self.tab, &format!("{}/{hash}", self.origin))
+    }
+
+    /// Leaves it for another page.
+    pub(super) fn leave(&self) -> Result {
+        self.browser.go(&self.tab, "about:blank")
+    }
+
+    /// Comes back to it.
+    pub(super) fn back(&self) -> Result {
+        self.browser.back(&self.tab)
     }
 
     /// Runs a script and returns what it returns.

@@ -184,6 +184,10 @@ fn freeze(browser: &Browser) -> Result<Frozen<'_>> {
     page.until("the fleet is there", "rows().length === 17 && badge() === 'live'")?;
     page.run("window.__same = true")?;
     registry.freeze(true);
+    page.until(
+        "it is not called live for long",
+        "badge() === 'unanswered' && text('.notice').includes('answered nothing for')",
+    )?;
     Ok(Frozen { registry, page })
 }
 
