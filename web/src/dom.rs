@@ -148,10 +148,12 @@ impl Page {
             Effect::Follow(namespace) => self.wire.follow(&namespace),
             Effect::Ask(call) => {
                 let target = call.target(self.model.route.namespace());
-                self.wire.ask(&target, Box::new(|result| Msg::Answered(call, result)));
+                // What somebody waits for is shown at once.
+                let tell = if self.model.answers.value(&call).is_none() { tell } else { tell_calmly };
+                self.wire.ask(&target, tell, Box::new(|result| Msg::Answered(call, result)));
             }
             Effect::AskPast(namespace, target) => {
-                self.wire.ask(&target, Box::new(|result| Msg::Past(namespace, result)));
+                self.wire.ask(&target, tell_calmly, Box::new(|result| Msg::Past(namespace, result)));
             }
             Effect::Send(at, job) => {
                 let target = job.target(self.model.route.namespace());

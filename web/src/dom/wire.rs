@@ -106,8 +106,8 @@ impl Wire {
         soon(move || signal.notify());
     }
 
-    pub(super) fn ask(&self, target: &Target, answered: Answered) {
-        self.call(Method::Get, target, String::new(), answered);
+    pub(super) fn ask(&self, target: &Target, tell: fn(Msg), answered: Answered) {
+        self.call(Method::Get, target, String::new(), tell, answered);
     }
 
     pub(super) fn send(&self, job: &Job, target: &Target, done: Answered) {
@@ -116,14 +116,14 @@ impl Wire {
             "PATCH" => Method::Patch,
             _ => Method::Post,
         };
-        self.call(method, target, job.body.clone(), done);
+        self.call(method, target, job.body.clone(), tell_calmly, done);
     }
 
-    fn call(&self, method: Method, target: &Target, body: String, answered: Answered) {
+    fn call(&self, method: Method, target: &Target, body: String, tell: fn(Msg), answered: Answered) {
         let request = request(method, target.url(&self.origin), body, false);
         spawn_local(async move {
             let result = answer(request).await;
-            tell_calmly(answered(result));
+            tell(answered(result));
         });
     }
 }

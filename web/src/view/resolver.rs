@@ -2,8 +2,8 @@
 
 use smol_str::{SmolStr, ToSmolStr as _};
 
-use super::parts::{field, grouped, link, select, status_word};
-use super::{card, heading, states, to_instance};
+use super::parts::{field, link, select, status_word};
+use super::{card, heading, of, states, to_instance};
 use crate::html::{Element, c, h, t};
 use crate::model::Model;
 use crate::resolver::{Client, POLICIES, Why, resolve};
@@ -69,7 +69,7 @@ pub(super) fn view(model: &Model) -> Element {
             .child(link(to_instance(model, chosen, &id)).text(id))
             .child(t("span", because(words, *why)).class("muted"))
     });
-    let left = fill("{0}: {1}", &[words.left_out, &grouped(resolved.left_out.len() as u64)]);
+    let left = of(words, resolved.left_out.len(), service.len());
     screen.child(
         c("div", "cards")
             .child(
