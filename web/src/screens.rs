@@ -269,6 +269,16 @@ fn a_registry_that_stands_still_is_not_called_live() {
 }
 
 #[test]
+fn a_mirror_says_that_it_is_not_told_what_happens() {
+    let mut model = with(&[("web", "a", "up")]);
+    let says = |model: &Model| view(model).all_text().contains("does not tell why");
+    assert!(!says(&model));
+    let status = json!({ "upstream": { "url": "etcd://here", "state": "live" } });
+    update(&mut model, Msg::Answered(Call::Status, Ok(status)));
+    assert!(says(&model));
+}
+
+#[test]
 fn who_has_paused_sees_nothing_move_and_asks_for_nothing() {
     let mut model = with(&[("web", "a", "up")]);
     assert_eq!(update(&mut model, Msg::Pause), [Effect::Hold(true)]);

@@ -152,6 +152,7 @@ words! {
     connections: "Connections", "连接";
     warming: "Warming up, {0} more: what is not listed may be there all the same.", "预热中，还剩 {0}：未列出的实例也可能存在。";
     mirrors: "This server mirrors {0}. It is {1}.", "此服务器镜像 {0}，状态：{1}。";
+    untold: "The store does not tell why instances come and go. What changed is on the page of each service.", "外部存储不会告知实例增减的原因。变更记录见各服务页面。";
     refuses: "Memory is nearly used up: {0} are refused.", "内存即将耗尽：{0} 已被拒绝。";
     alarm: "Mass expiry in {0}: {1} of {2} instances ended because nobody renewed them. Are they all gone, or can they not reach the registry?", "{0} 发生大规模过期：{2} 个实例中有 {1} 个因无人续约而终止。它们是真的消失了，还是无法连接注册中心？";
     no_alarm: "No mass expiry.", "没有大规模过期。";

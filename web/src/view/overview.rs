@@ -26,8 +26,7 @@ pub(super) fn view(model: &Model) -> Element {
         Some(instead) => c("div", "cards one").child(instead).maybe(registry_card),
         None => c("div", "cards")
             .child(fire(model, words))
-            .child(hour(model, words))
-            .child(happened(model, words))
+            .all(past(model, words))
             .maybe(registry_card),
     };
     c("div", "screen")
@@ -82,6 +81,14 @@ fn fire(model: &Model, words: &Words) -> Element {
         .child(link(model.route.to(Page::Services)).class("more").text(words.services))
 }
 
+/// What happened, as far as this server is told.
+fn past(model: &Model, words: &Words) -> Vec<Element> {
+    if model.mirrors() {
+        return vec![card(words.last_hour).child(t("p", words.untold).class("muted"))];
+    }
+    vec![hour(model, words), card(words.happened).child(timeline::latest(model, 14))]
+}
+
 /// The last hour.
 fn hour(model: &Model, words: &Words) -> Element {
     let trends = model.answers.value(&Call::Trends);
@@ -92,10 +99,6 @@ fn hour(model: &Model, words: &Words) -> Element {
         .child(chart::minutes(words, words.registrations, "came", &counts("registered")))
         .child(chart::minutes(words, words.expiries, "went", &counts("expired")))
         .child(chart::minutes(words, words.flaps, "flapped", &counts("flapped")))
-}
-
-fn happened(model: &Model, words: &Words) -> Element {
-    card(words.happened).child(timeline::latest(model, 14))
 }
 
 /// How the registry itself is.
