@@ -176,6 +176,7 @@ words! {
     left: "{0} left", "剩余 {0}";
     none: "none", "无";
     matching: "{0} of {1}", "{0} / {1}";
+    so_many: "Services: {0}. Instances: {1}.", "服务：{0}，实例：{1}。";
     select: "Select {0}", "选择 {0}";
     select_all: "Select all {0}", "全选 {0} 个";
     selected: "{0} selected", "已选 {0} 个";
@@ -192,7 +193,7 @@ words! {
     nobody_watches: "Nobody watches it.", "没有人订阅。";
     told_all: "All {0} watchers that report have applied the latest change.", "所有 {0} 个会汇报的订阅者都已应用最新变更。";
     told_some: "{0} of {1} watchers that report have not applied the latest change.", "{1} 个会汇报的订阅者中，有 {0} 个尚未应用最新变更。";
-    silent_some: "{0} do not report.", "{0} 个不汇报。";
+    silent_some: "Not reporting: {0}.", "不汇报：{0} 个。";
     told: "has it", "已获知";
     not_told: "not yet told", "尚未获知";
     silent: "does not report", "不汇报";
@@ -200,7 +201,6 @@ words! {
     lag: "Behind", "落后";
     behind: "{0} behind", "落后 {0}";
     client: "Client", "客户端";
-    address: "Address", "地址";
     by: "by {0}", "操作者：{0}";
     timeline: "Timeline", "时间线";
     no_past: "Nothing is remembered of it.", "没有相关记录。";

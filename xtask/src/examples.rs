@@ -14,16 +14,17 @@ use std::time::{Duration, Instant};
 use crate::failure::{Failure, Result};
 use crate::registry::{Foreign, Played, Registry};
 use crate::service::Service;
+use crate::test::everything;
 use crate::{servers, shell, shop};
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The pairs of examples, what builds them, and with which registries they are played.
-const PAIRS: [(&str, &str, &str, &[Kind]); 3] = [
-    ("provider", "consumer", "build --package periplus-tokio --examples", &[Kind::Own, Kind::Etcd, Kind::Consul]),
-    ("provider", "consumer", "build --package periplus-async-std --examples", &[Kind::Own]),
-    ("provider_smol", "consumer_smol", "build --package periplus-async-std --examples --features smol", &[Kind::Own]),
+/// The pairs of examples, and with which registries they are played.
+const PAIRS: [(&str, &str, &[Kind]); 3] = [
+    ("provider", "consumer", &[Kind::Own, Kind::Etcd, Kind::Consul]),
+    ("provider_async_std", "consumer_async_std", &[Kind::Own]),
+    ("provider_smol", "consumer_smol", &[Kind::Own]),
 ];
 
 /// What a registry is.
@@ -44,8 +45,8 @@ const SHOP: &str = "10";
 pub(crate) fn run() -> Result {
     let servers = servers::ensure()?;
     shell::run(shell::cargo("build --package periplus-server --bin periplus"))?;
-    for (provider, consumer, build, kinds) in PAIRS {
-        shell::run(shell::cargo(build))?;
+    shell::run(everything("test --no-run --quiet"))?;
+    for (provider, consumer, kinds) in PAIRS {
         if kinds.len() > 1 {
             alone()?;
         }
@@ -56,15 +57,14 @@ pub(crate) fn run() -> Result {
         }
     }
     app::play()?;
-    calls::build()?;
     for kind in CALLED {
         let Some(registry) = kind.start(&servers)? else { continue };
         calls::play(&registry.url())?;
         println!("consumers have called providers over gRPC and HTTP through {}", registry.url());
     }
-    shop::run(&["--seconds", SHOP].map(str::to_owned))?;
+    shop::open(&["--seconds", SHOP].map(str::to_owned))?;
     if let Some(registry) = Kind::Own.start(&servers)? {
-        shop::run(&["--seconds", SHOP, "--registry", &registry.url()].map(str::to_owned))?;
+        shop::open(&["--seconds", SHOP, "--registry", &registry.url()].map(str::to_owned))?;
     }
     Ok(())
 }

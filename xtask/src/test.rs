@@ -1,5 +1,6 @@
 //! `cargo xtask test`: every check that continuous integration runs.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::failure::{Failure, Result};
@@ -241,6 +242,11 @@ fn targets() -> Result {
 }
 
 /// All but the long runs of the simulator, which are a step of their own.
+/// A command of cargo for all crates but the core. Their examples are built by it, too.
+pub(crate) fn everything(command: &str) -> Command {
+    shell::cargo(&format!("{command} --workspace --exclude periplus-core --features {BATTERIES}"))
+}
+
 fn core_tests() -> Result {
     let skip = "--skip two_thousand_hours_without_a_violation --skip every_planted_client_bug_is_caught";
     shell::run(shell::cargo(&format!("test --package periplus-core --features planted-faults -- {skip}")))
@@ -253,7 +259,7 @@ fn sim() -> Result {
 
 /// The servers of others are told to them.
 fn other_tests() -> Result {
-    let mut tests = shell::cargo(&format!("test --workspace --exclude periplus-core --features {BATTERIES}"));
+    let mut tests = everything("test");
     tests.envs(servers::ensure()?);
     shell::run(tests)
 }

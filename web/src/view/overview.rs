@@ -24,10 +24,7 @@ pub(super) fn view(model: &Model) -> Element {
     let body = match states::instead(model) {
         // How the registry is remains worth knowing.
         Some(instead) => c("div", "cards one").child(instead).maybe(registry_card),
-        None => c("div", "cards")
-            .child(fire(model, words))
-            .all(past(model, words))
-            .maybe(registry_card),
+        None => c("div", "cards").child(fire(model, words)).all(past(model, words)).maybe(registry_card),
     };
     c("div", "screen")
         .child(heading(words.overview, words.fire))

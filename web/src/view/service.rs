@@ -193,19 +193,19 @@ fn watchers(model: &Model, words: &Words, name: &SmolStr) -> Element {
             };
             let behind = watch.number("behind").unwrap_or_default();
             let behind = if behind > 0 { fill(words.behind, &[&grouped(behind)]) } else { SmolStr::default() };
-            let who = caller.text("who");
+            let (who, from) = (caller.text("who"), caller.text("from"));
+            let (who, from) = if who.is_empty() { (from, SmolStr::default()) } else { (who, from) };
             h("tr")
                 .key(watch.number("watch").unwrap_or_default().to_smolstr())
-                .child(t("td", if who.is_empty() { caller.text("from") } else { who }))
+                .child(t("td", who).maybe((!from.is_empty()).then(|| t("small", from))))
                 .child(h("td").child(
                     c("span", "status").attr("data-status", state).child(c("i", "shape")).child(t("span", word)),
                 ))
                 .child(t("td", watch.number("applied").map_or_else(|| words.absent.into(), grouped)).class("n"))
                 .child(t("td", behind).class("n"))
-                .child(t("td", caller.text("from")).class("mono"))
                 .child(t("td", caller.text("client")))
         });
-    let head = [words.name, words.state, words.applied, words.lag, words.address, words.client];
+    let head = [words.name, words.state, words.applied, words.lag, words.client];
     let head = h("tr").all(head.map(|name| t("th", name).attr("scope", "col")));
     let says = (told + not_told > 0).then(|| t("p", says).class("verdict").flag("data-calm", not_told == 0));
     card.maybe(says).maybe(quiet).child(

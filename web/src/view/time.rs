@@ -104,7 +104,7 @@ fn services(words: &Words, film: &Film) -> Element {
             .child(t("span", grouped(counts.iter().sum::<usize>() as u64)).class("count"))
     });
     card(words.services)
-        .child(t("p", fill("{0} · {1}", &[&grouped(services.len() as u64), &grouped(all as u64)])).class("muted"))
+        .child(t("p", fill(words.so_many, &[&grouped(services.len() as u64), &grouped(all as u64)])).class("muted"))
         .child(c("ol", "worst").all(rows))
 }
 

@@ -3,10 +3,8 @@
 use super::Example;
 use crate::failure::{Failure, Result};
 use crate::registry::Registry;
-use crate::shell;
 
 pub(super) fn play() -> Result {
-    shell::run(shell::cargo("build --package periplus-tokio --features app --example app"))?;
     let registry = Registry::start(&["--log", "warn"])?;
     let mut app = Example::start("app", &registry.url())?;
     app.line("serves", |line| line.starts_with("greeter serves at http://"))?;

@@ -6,17 +6,13 @@ use super::Example;
 use crate::failure::{Failure, Result};
 use crate::shell;
 
-pub(super) fn build() -> Result {
-    shell::run(shell::cargo("build --package periplus-tonic --example provider --example consumer"))
-}
-
 /// Two providers of different weight are listed, watched and called; one of them goes.
 pub(super) fn play(url: &str) -> Result {
-    let mut watcher = Example::start_with("consumer", &["--registry", url, "--mode", "watch"])?;
+    let mut watcher = Example::start_with("consumer_tonic", &["--registry", url, "--mode", "watch"])?;
     watcher.line("hears the registry", |line| line.contains("\"instances\":[]"))?;
     let provider = |id, weight| {
         let flags = ["--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--metadata", weight];
-        Example::start_with("provider", &[&["--registry", url, "--id", id], &flags[..]].concat())
+        Example::start_with("provider_tonic", &[&["--registry", url, "--id", id], &flags[..]].concat())
     };
     let _heavy = provider("heavy", "weight=3")?;
     let light = provider("light", "weight=1")?;
@@ -47,7 +43,7 @@ pub(super) fn play(url: &str) -> Result {
 
 /// What the consumer prints.
 fn consume(url: &str, mode: &[&str]) -> Result<String> {
-    let mut command = Command::new(shell::built_example("consumer")?);
+    let mut command = Command::new(shell::built_example("consumer_tonic")?);
     command.args(["--registry", url, "--mode"]).args(mode);
     shell::output(command)
 }

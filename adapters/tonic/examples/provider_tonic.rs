@@ -1,4 +1,4 @@
-//! Greets over gRPC and HTTP, registered while it does. It is called as `provider --help` says; any registry will do:
+//! Greets over gRPC and HTTP, registered while it does. It is called as `provider_tonic --help` says; any registry will do:
 //! `periplus://127.0.0.1:7171`, `consul://127.0.0.1:8500`, `etcd://127.0.0.1:2379`.
 
 mod helloworld;

@@ -1,4 +1,4 @@
-//! Lists who greets, and then what changes: `cargo run --example consumer [REGISTRY]`.
+//! Lists who greets, and then what changes: `cargo run --example consumer_async_std [REGISTRY]`.
 
 use periplus_async_std::core::{Change, Instance};
 

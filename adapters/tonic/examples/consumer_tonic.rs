@@ -1,4 +1,4 @@
-//! Looks at a service, or calls it, and prints JSON. It is called as `consumer --help` says.
+//! Looks at a service, or calls it, and prints JSON. It is called as `consumer_tonic --help` says.
 
 mod helloworld;
 

@@ -1,4 +1,4 @@
-//! Serves greetings, registered while it does: `cargo run --example provider [REGISTRY]`.
+//! Serves greetings, registered while it does: `cargo run --example provider_async_std [REGISTRY]`.
 
 use async_std::channel;
 use async_std::net::TcpListener;
