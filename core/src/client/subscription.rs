@@ -31,7 +31,8 @@
 //! | `settled` when b's ttl has passed | – | – | – | live: a | live: a b |
 //! | b's ttl passes after `settled` | – | – | – | live: a | live: a b |
 //! | b's ttl passes | – | – | – | – | – |
-//! | `stale`, `suspend` | – | – | stale: a b | stale: a b | – |
+//! | `stale` | – | – | stale: a b | stale: a b | – |
+//! | `suspend` | – | – | stale: a b | stale: a b | – |
 //!
 //! An unconfirmed instance was known in an epoch that is over and has not been listed since. It goes when the registry
 //! says so, or once the registry has settled and the instance's own ttl has passed since the epoch began for the client,

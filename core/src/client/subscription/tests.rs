@@ -152,6 +152,7 @@ const TRIALS: &[Trial] = &[
     }),
     ("b's ttl passes", |it| it.pass(TTL)),
     ("`stale`", |it| it.subs.stale(&mut it.stream, it.now)),
+    ("`suspend`", |it| it.subs.suspend(it.now)),
 ];
 
 #[test]
