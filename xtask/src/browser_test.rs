@@ -127,7 +127,7 @@ fn wasm_tests(arguments: &str) -> Result<Command> {
     setup::ensure_debian_package("nodejs", "node")?;
     shell::run(shell::cargo("build --package xtask --features wasm --bin wasm-test-runner"))?;
     let mut tests = shell::cargo(arguments);
-    tests.args(["--target", wasm::TARGET]);
+    tests.args(["--target", wasm::TARGET]).envs(wasm::TESTED);
     tests.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", shell::built_binary("wasm-test-runner")?);
     tests.env("CHROMEDRIVER", "chromedriver");
     Ok(tests)

@@ -5,9 +5,7 @@
 use std::fs;
 
 use crate::failure::{Failure, Result};
-use crate::{setup, shell};
-
-const TARGET: &str = "wasm32-unknown-unknown";
+use crate::{setup, shell, wasm};
 
 /// Builds the runner, then the tests, and runs them. What follows `--` goes to `cargo test`.
 pub(crate) fn run(arguments: &[String]) -> Result {
@@ -18,13 +16,16 @@ pub(crate) fn run(arguments: &[String]) -> Result {
         )));
     }
     refuse_silent_tests()?;
-    setup::ensure_rust_target(TARGET)?;
+    setup::ensure_rust_target(wasm::TARGET)?;
     setup::ensure_debian_package("nodejs", "node")?;
 
     shell::run(shell::cargo("build --package xtask --features wasm --bin wasm-test-runner"))?;
     let mut tests = shell::cargo("test --package periplus-core --features planted-faults --tests");
-    tests.args(["--target", TARGET]);
-    tests.args(extra).env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", shell::built_binary("wasm-test-runner")?);
+    tests.args(["--target", wasm::TARGET]);
+    tests
+        .args(extra)
+        .envs(wasm::TESTED)
+        .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", shell::built_binary("wasm-test-runner")?);
     shell::run(tests)
 }
 
