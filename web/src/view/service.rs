@@ -203,7 +203,7 @@ fn watchers(model: &Model, words: &Words, name: &SmolStr) -> Element {
                 ))
                 .child(t("td", watch.number("applied").map_or_else(|| words.absent.into(), grouped)).class("n"))
                 .child(t("td", behind).class("n"))
-                .child(t("td", caller.text("client")))
+                .child(t("td", caller.text("client")).class("client").attr("title", caller.text("client")))
         });
     let head = [words.name, words.state, words.applied, words.lag, words.client];
     let head = h("tr").all(head.map(|name| t("th", name).attr("scope", "col")));
