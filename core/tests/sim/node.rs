@@ -474,6 +474,9 @@ impl World {
                 break;
             }
         }
+        let streams = |number: &ExchangeId| self.exchanges.get(number).is_some_and(|exchange| exchange.streaming);
+        let holds = self.clients[at].away_until > 0 && self.under_way(at).iter().any(streams);
+        self.demand("C9", !holds, || format!("c{at} is suspended and holds a stream"));
         self.check_held(at, &*machine);
         if self.plan.clients[at].remember
             && self.now.is_multiple_of(16)

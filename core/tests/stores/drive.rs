@@ -5,6 +5,7 @@ use periplus_core::client::{Backend, RegistrationState};
 use periplus_core::http::Transmit;
 
 use super::plan::SECOND;
+use super::store::ExchangeId;
 use super::world::{Event, World};
 
 impl World {
@@ -51,6 +52,11 @@ impl World {
                 break;
             }
         }
+        // Whose key is taken from him hears of it from etcd, even then.
+        let follows =
+            |number: &ExchangeId| self.exchanges.get(number).is_some_and(|it| it.held) && self.kind.name != "etcd";
+        let holds = self.clients[at].away_until > 0 && self.under_way(at).iter().any(follows);
+        self.demand("C9", !holds, || format!("c{at} is suspended and is told what changes"));
         self.check_held(at, &*machine);
         if self.plan.clients[at].remember
             && self.now.is_multiple_of(16)
