@@ -91,6 +91,8 @@ pub struct Answer {
     asked: Option<Millis>,
     /// Since when there is no answer, however often it was asked.
     waits: Option<Millis>,
+    /// Whether something came since it was asked.
+    outdated: bool,
     /// When it may be asked again.
     due: Millis,
 }
@@ -170,6 +172,7 @@ impl Answers {
         let answer = self.0.entry(call.clone()).or_default();
         answer.asked = None;
         answer.waits = None;
+        let outdated = std::mem::take(&mut answer.outdated);
         answer.due = now + call.lasts();
         match result {
             Ok(value) => {
@@ -182,11 +185,17 @@ impl Answers {
                 // What is not there any more is not shown as if it were.
                 if problem.status == 404 {
                     answer.value = None;
-                    answer.due = now + ABSENCE;
+                    answer.due = now + if outdated { 0 } else { ABSENCE };
                 }
                 answer.problem = Some(problem);
             }
         }
+    }
+
+    /// Whatever is shown is asked for anew, whether there was an answer or not.
+    pub fn retry(&mut self) {
+        self.refresh();
+        self.0.values_mut().for_each(|answer| answer.asked = None);
     }
 
     /// Whatever is shown is asked for anew.
@@ -197,7 +206,12 @@ impl Answers {
     /// Something came: what was not there may be.
     pub fn look_again(&mut self) {
         let absent = |answer: &Answer| answer.problem.as_ref().is_some_and(|problem| problem.status == 404);
-        self.0.values_mut().filter(|answer| absent(answer)).for_each(|answer| answer.due = 0);
+        for answer in self.0.values_mut() {
+            answer.outdated = answer.asked.is_some();
+            if absent(answer) {
+                answer.due = 0;
+            }
+        }
     }
 
     /// Forgets everything: it was of another namespace.
@@ -246,14 +260,19 @@ mod tests {
         let mut answers = Answers::default();
         let call = Call::Instance("web".into(), "a".into());
         let problem = Problem { status: 404, code: "x".into(), message: "y".into() };
-        answers.take(&call, Err(problem), 0);
+        answers.take(&call, Err(problem.clone()), 0);
         assert_eq!(answers.due(vec![call.clone()], 59_999).len(), 0);
         answers.look_again();
         assert_eq!(answers.due(vec![call.clone()], 59_999).len(), 1);
         // What is there is not asked for any earlier.
         answers.take(&call, Ok(json!({})), 60_000);
         answers.look_again();
-        assert_eq!(answers.due(vec![call], 61_999).len(), 0);
+        assert_eq!(answers.due(vec![call.clone()], 61_999).len(), 0);
+        // It came while the registry was being asked, and the answer is older.
+        assert_eq!(answers.due(vec![call.clone()], 62_000).len(), 1);
+        answers.look_again();
+        answers.take(&call, Err(problem), 62_100);
+        assert_eq!(answers.due(vec![call], 62_100).len(), 1);
     }
 
     #[test]

@@ -149,8 +149,8 @@ impl Page {
             Effect::Ask(call) => {
                 let target = call.target(self.model.route.namespace());
                 // What somebody waits for is shown at once.
-                let tell = if self.model.answers.value(&call).is_none() { tell } else { tell_calmly };
-                self.wire.ask(&target, tell, Box::new(|result| Msg::Answered(call, result)));
+                let how = if self.model.answers.value(&call).is_none() { tell } else { tell_calmly };
+                self.wire.ask(&target, how, Box::new(|result| Msg::Answered(call, result)));
             }
             Effect::AskPast(namespace, target) => {
                 self.wire.ask(&target, tell_calmly, Box::new(|result| Msg::Past(namespace, result)));

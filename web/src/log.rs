@@ -80,11 +80,11 @@ pub struct Habits {
 impl Log {
     /// Takes an event. One that was told before is passed over.
     pub fn push(&mut self, event: Event) {
-        if self.0.back().is_some_and(|last| last.number >= event.number) {
-            // The registry counts anew: it is another one.
-            if event.number > 1 || self.0.is_empty() {
+        if let Some(last) = self.0.back().filter(|last| last.number >= event.number) {
+            if last.time >= event.time {
                 return;
             }
+            // The registry counts anew: it is another one.
             self.0.clear();
         }
         if self.0.len() >= KEPT {
@@ -174,11 +174,11 @@ mod tests {
     #[test]
     fn an_event_that_is_told_twice_is_one_and_a_new_registry_begins_anew() {
         let mut log = Log::default();
-        for number in [1, 2, 2, 1, 3] {
-            log.push(event(number, number, "updated"));
+        for (number, time) in [(1, 1), (2, 2), (2, 2), (1, 1), (3, 3), (2, 9), (3, 9)] {
+            log.push(event(number, time, "updated"));
         }
-        // The first of all, once more, is the first of another registry.
-        let kept: Vec<u64> = log.iter().map(|event| event.number).collect();
-        assert_eq!(kept, [1, 3]);
+        // What happened later and has a smaller number happened in another registry.
+        let kept: Vec<(u64, u64)> = log.iter().map(|event| (event.number, event.time)).collect();
+        assert_eq!(kept, [(2, 9), (3, 9)]);
     }
 }

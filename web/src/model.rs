@@ -19,6 +19,8 @@ use crate::words::{Language, Words};
 pub struct Model {
     /// The time by the page's clock.
     pub now: Millis,
+    /// When the clock ticked last.
+    pub ticked: Millis,
     /// The time by the wall, in milliseconds since the Unix epoch.
     pub wall: u64,
     /// Where one is.
@@ -177,6 +179,7 @@ impl Model {
     pub fn new(route: Route, theme: Theme, language: Language, origin: SmolStr) -> Self {
         Self {
             now: 0,
+            ticked: 0,
             wall: 0,
             route,
             fleet: Fleet::default(),

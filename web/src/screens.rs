@@ -227,6 +227,9 @@ fn an_action_asks_why_is_done_and_can_be_undone() {
 fn a_page_that_nobody_sees_lets_go_of_its_connections() {
     let mut model = with(&[("web", "a", "up")]);
     let tick = |model: &mut Model, second: u64| update(model, Msg::Tick(second * 1_000, 0));
+    go(&mut model, Page::Time);
+    update(&mut model, Msg::Answered(Call::Status, Ok(json!({ "first": 0, "revision": 9_000 }))));
+    update(&mut model, Msg::Alarm(Some(("default".into(), 5, 9))));
     assert_eq!(update(&mut model, Msg::Seen(true)), []);
     assert_eq!(update(&mut model, Msg::Seen(false)), [Effect::Rest(true)]);
     assert_eq!(update(&mut model, Msg::Seen(false)), []);
@@ -235,9 +238,14 @@ fn a_page_that_nobody_sees_lets_go_of_its_connections() {
     assert_eq!(update(&mut model, Msg::Fleet(vec![], Belief::Stale, Some(1_000), 7)), []);
     assert_eq!(tick(&mut model, 101), []);
 
+    // Nor a piece of the past, whatever of it comes.
+    assert_eq!(update(&mut model, Msg::Past("default".into(), Ok(json!({})))), []);
+
     // Back again, it is out of date only if it cannot be helped.
     let back = update(&mut model, Msg::Seen(true));
     assert!(back.contains(&Effect::Rest(false)) && back.contains(&Effect::Ask(Call::Status)));
+    // An alarm may have ended.
+    assert_eq!(model.link.alarm, None);
     let stale = |model: &Model| view(model).all_text().contains("Out of date");
     assert!(!stale(&model));
     tick(&mut model, 103);

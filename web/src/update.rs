@@ -198,7 +198,7 @@ fn react(model: &mut Model, msg: Msg, effects: &mut Vec<Effect>) {
         Msg::Retry => {
             model.link.refused = None;
             model.link.reason = SmolStr::default();
-            model.answers.refresh();
+            model.answers.retry();
             effects.push(Effect::Wake);
             ask(model, effects);
         }
@@ -243,6 +243,8 @@ fn react(model: &mut Model, msg: Msg, effects: &mut Vec<Effect>) {
             model.link.reason = reason;
             if model.link.reason.is_empty() {
                 model.link.refused = None;
+                // One that still sounds is told again.
+                model.link.alarm = None;
             }
         }
         Msg::Refused(problem) => refuse(model, problem),
@@ -258,8 +260,11 @@ fn react(model: &mut Model, msg: Msg, effects: &mut Vec<Effect>) {
                 refuse(model, problem.clone());
             }
             model.answers.take(&call, result, model.now);
-            if call == Call::Status {
-                film(model, effects);
+            match call {
+                Call::Status => film(model, effects),
+                // There may be more.
+                Call::Services(_) => ask(model, effects),
+                _ => {}
             }
         }
         Msg::Past(namespace, result) => {
@@ -296,6 +301,8 @@ fn see(model: &mut Model, seen: bool, effects: &mut Vec<Effect>) {
         }
         (Sight::Hidden, true) => {
             model.sight = Sight::Waking(model.now);
+            // One that still sounds is told again.
+            model.link.alarm = None;
             effects.push(Effect::Rest(false));
             model.answers.slept();
             model.answers.refresh();
@@ -389,7 +396,7 @@ fn ask(model: &mut Model, effects: &mut Vec<Effect>) {
 
 /// Asks for the past as far as it is looked at.
 fn film(model: &mut Model, effects: &mut Vec<Effect>) {
-    if model.route.page != Page::Time || model.paused.is_some() {
+    if model.route.page != Page::Time || model.paused.is_some() || model.sight == Sight::Hidden {
         return;
     }
     let wanted = model.route.arg("at").parse().ok();
@@ -415,9 +422,10 @@ fn seek(model: &mut Model, frame: usize, effects: &mut Vec<Effect>) {
 }
 
 fn tick(model: &mut Model, now: Millis, wall: u64, effects: &mut Vec<Effect>) {
-    if now > model.now + SLEPT {
+    if now > model.ticked + SLEPT {
         model.answers.slept();
     }
+    model.ticked = now;
     model.now = model.now.max(now);
     model.wall = wall;
     // A connection that says nothing need not be dead: another one will tell.

@@ -23,7 +23,8 @@ const DOCUMENTED: [&str; 9] = [
 ];
 
 /// What no crate has by default, and is tested and documented all the same.
-const BATTERIES: &str = "periplus-async-std/app,periplus-async-std/dial,periplus-tokio/app,periplus-tokio/dial";
+const BATTERIES: &str =
+    "periplus-async-std/app,periplus-async-std/dial,periplus-async-std/smol,periplus-tokio/app,periplus-tokio/dial";
 
 /// One check.
 struct Step {
@@ -241,12 +242,12 @@ fn targets() -> Result {
     shell::run(shell::cargo(&format!("{browsers} -- -D warnings")))
 }
 
-/// All but the long runs of the simulator, which are a step of their own.
 /// A command of cargo for all crates but the core. Their examples are built by it, too.
 pub(crate) fn everything(command: &str) -> Command {
     shell::cargo(&format!("{command} --workspace --exclude periplus-core --features {BATTERIES}"))
 }
 
+/// All but the long runs of the simulator, which are a step of their own.
 fn core_tests() -> Result {
     let skip = "--skip two_thousand_hours_without_a_violation --skip every_planted_client_bug_is_caught";
     shell::run(shell::cargo(&format!("test --package periplus-core --features planted-faults -- {skip}")))

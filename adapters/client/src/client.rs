@@ -99,7 +99,8 @@ impl Client {
     }
 
     /// Lets go of whatever it takes to follow something, while nobody looks: no connection is held open for it. What is
-    /// known stays, and is stale. What is registered stays so.
+    /// known stays, and is stale; what was never heard of is not asked for, and whoever gets or watches it waits. What is
+    /// registered stays so. This is about all handles of the client, in all namespaces.
     ///
     /// For a page that nobody sees: a browser has six connections to one host, and all its tabs share them.
     pub fn suspend(&self) {

@@ -106,6 +106,7 @@
 //! | answer: 500, no leader | – | down | down | stale, down |
 //! | failure: not sent | – | down | down | stale, down |
 //! | failure: unknown | – | down | down | stale, down |
+//! | suspend | – | – | dropped | dropped, stale |
 //! | nothing for 69 s | – | dropped, down | dropped, down | dropped, stale, down |
 
 mod ask;

@@ -72,6 +72,7 @@
 //! | end | – | down | down | down | stale, down | stale, down |
 //! | failure: not sent | – | down | down | down | stale, down | stale, down |
 //! | failure: unknown | – | down | down | down | stale, down | stale, down |
+//! | suspend | – | – | – | dropped | dropped, stale | dropped, stale |
 //! | nothing for a minute | – | dropped, down | dropped, down | dropped, down | dropped, stale, down | dropped, stale, down |
 
 mod ask;

@@ -270,11 +270,6 @@ impl<H: Home> Backend for Memory<H> {
         self.subscriptions.resume();
         self.follow();
         self.pull();
-        // What has not changed meanwhile was not told.
-        let warming = self.home.with(|hub| hub.registry().warming_until().is_some());
-        for stream in self.streams.values_mut() {
-            self.subscriptions.live(stream, warming, self.now);
-        }
     }
 
     fn close(&mut self, now: Instant) {

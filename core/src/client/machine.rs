@@ -400,6 +400,8 @@ impl<P: Protocol> Backend for Machine<P> {
 
     fn suspend(&mut self, now: Instant) {
         let now = self.advance(now);
+        // What is known to be dead by now was not heard until now.
+        P::on_time(self, now);
         self.subscriptions.suspend(now);
         self.pump(now);
     }

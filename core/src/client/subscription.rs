@@ -136,7 +136,7 @@ pub struct Subscriptions {
     alarms: OrderedSet<(Instant, InterestId)>,
     last_interest: u64,
     last_subscription: u64,
-    /// Rises with every interest that comes or goes.
+    /// Rises with every interest that comes or goes, and when all are suspended or not any more.
     version: u64,
     /// Rises with whatever may change what is applied.
     moved: u64,
@@ -335,7 +335,7 @@ impl Subscriptions {
         core::mem::replace(&mut self.changed, false)
     }
 
-    /// Rises with every interest that comes or goes, covered or not.
+    /// Rises with every interest that comes or goes, covered or not, and when all are suspended or not any more.
     pub(crate) const fn version(&self) -> u64 {
         self.version
     }

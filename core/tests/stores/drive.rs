@@ -53,9 +53,10 @@ impl World {
             }
         }
         // Whose key is taken from him hears of it from etcd, even then.
-        let follows =
-            |number: &ExchangeId| self.exchanges.get(number).is_some_and(|it| it.held) && self.kind.name != "etcd";
-        let holds = self.clients[at].away_until > 0 && self.under_way(at).iter().any(follows);
+        let client = &self.clients[at];
+        let own = self.kind.name == "etcd" && !client.regs.is_empty();
+        let follows = |number: &ExchangeId| self.exchanges.get(number).is_some_and(|it| it.held);
+        let holds = client.away_until > 0 && !own && self.under_way(at).iter().any(follows);
         self.demand("C9", !holds, || format!("c{at} is suspended and is told what changes"));
         self.check_held(at, &*machine);
         if self.plan.clients[at].remember

@@ -6,7 +6,7 @@ use wasm_bindgen::closure::Closure;
 use wasm_bindgen::{JsCast as _, JsValue};
 use web_sys::{Element, Event, EventTarget};
 
-use super::{document, handlers, tell, window};
+use super::{document, handlers, tell, window, wire};
 use crate::html::{Handler, On};
 use crate::keys::Press;
 use crate::update::Msg;
@@ -32,7 +32,11 @@ pub(super) fn listen() {
         }
     });
     let page = document.clone();
-    add(&document, "visibilitychange", false, move |_| tell(Msg::Seen(!page.hidden())));
+    add(&document, "visibilitychange", false, move |_| {
+        // A page that was hidden for long may have had no time for its clock.
+        tell(wire::time());
+        tell(Msg::Seen(!page.hidden()));
+    });
     let window = window();
     add(&window, "resize", false, |_| measure());
     add(&window, "popstate", false, |_| moved());

@@ -316,13 +316,18 @@ async fn sleep(time: Duration) {
     browser.sleep_until(browser.now().saturating_add(time)).await;
 }
 
+/// The time.
+pub(super) fn time() -> Msg {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is a time of our days")]
+    let wall = js_sys::Date::now() as u64;
+    Msg::Tick(millis(Browser::new().now()), wall)
+}
+
 /// Tells the time, every second.
 pub(super) fn tick() {
     spawn_local(async {
         loop {
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is a time of our days")]
-            let wall = js_sys::Date::now() as u64;
-            tell_calmly(Msg::Tick(millis(Browser::new().now()), wall));
+            tell_calmly(time());
             listen::measure();
             sleep(Duration::from_secs(1)).await;
         }

@@ -49,6 +49,9 @@ impl Consul {
     /// Which query may be sent next, and when; `None`: none before another is answered. As long as nothing is answered,
     /// one finds out whether anything is.
     fn next_poll(&self) -> Option<(Instant, &Query)> {
+        if self.subscriptions.is_suspended() {
+            return None;
+        }
         let watches = &self.wire.watches;
         if self.watch.is_up() {
             let most = self.wire.options.places() + self.wire.options.beside();
@@ -282,7 +285,7 @@ impl Consul {
     }
 
     /// What the query gave is out of date.
-    fn doubt(&mut self, query: &Query) {
+    pub(super) fn doubt(&mut self, query: &Query) {
         let current = self.wire.watches.epoch;
         if let Some(poll) = self.wire.watches.polls.get_mut(query) {
             (poll.resuming, poll.tried) = (true, Some(current));

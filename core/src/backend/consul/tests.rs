@@ -208,7 +208,7 @@ fn in_state(state: &str) -> (Hand, RequestId) {
 
 type Trial = (&'static str, fn(&mut Hand, RequestId));
 
-const TRIALS: [Trial; 14] = [
+const TRIALS: [Trial; 15] = [
     ("head", |hand, id| hand.consul.handle_response(id, &at(9), hand.now)),
     ("chunk", |hand, id| hand.consul.handle_chunk(id, b"[", hand.now)),
     ("chunk beyond the limit", |hand, id| {
@@ -225,6 +225,7 @@ const TRIALS: [Trial; 14] = [
     ("answer: 500, no leader", |hand, id| hand.say(id, 500, "No cluster leader")),
     ("failure: not sent", |hand, id| hand.consul.handle_failure(id, &Failure::not_sent("refused"), hand.now)),
     ("failure: unknown", |hand, id| hand.consul.handle_failure(id, &Failure::unknown("reset"), hand.now)),
+    ("suspend", |hand, _| hand.consul.suspend(hand.now)),
     ("nothing for 69 s", |hand, _| hand.wait(Duration::from_secs(69))),
 ];
 

@@ -41,7 +41,7 @@ pub(super) struct Watches {
     /// What was delivered of each service: its instances in all datacenters.
     shown: BTreeMap<ServiceKey, BTreeMap<InstanceId, Instance>>,
     name: SmolStr,
-    /// How often it began anew: Consul had lost its memory, or the client was suspended.
+    /// How often Consul has lost its memory.
     pub(super) epoch: u32,
     revision: u64,
     /// Until when what is not listed proves nothing.
@@ -202,17 +202,20 @@ impl Consul {
             return;
         }
         self.wire.watches.version = Some(version);
+        if self.subscriptions.is_suspended() {
+            return self.rest(now);
+        }
         let interests: BTreeMap<InterestId, Selector> =
             self.subscriptions.interests().map(|(id, selector, _)| (id, selector.clone())).collect();
         let watches = &mut self.wire.watches;
-        // Consul tells no differences: what it is asked for later is a list that knows nothing of this one.
-        watches.epoch += u32::from(self.subscriptions.is_suspended());
         watches.views.retain(|id, _| interests.contains_key(id));
         watches.wide.retain(|id| interests.contains_key(id));
         watches.exact.retain(|_, id| interests.contains_key(id));
         let mut new = Vec::new();
         for (id, selector) in interests {
-            if watches.views.contains_key(&id) {
+            if let Some(view) = watches.views.get_mut(&id) {
+                // The one before may have missed something.
+                view.following = Following::only(selector);
                 continue;
             }
             match &selector {
@@ -226,6 +229,19 @@ impl Consul {
         self.refit_polls(now);
         for id in new {
             self.show(id, &[], now);
+        }
+    }
+
+    /// Nothing is asked for a while. What was answered is kept, out of date, and compared with what is answered later.
+    fn rest(&mut self, now: Instant) {
+        let all: Vec<Query> = self.wire.watches.polls.keys().cloned().collect();
+        for query in all {
+            let call = self.wire.watches.take_call(&query);
+            self.doubt(&query);
+            self.wire.watches.line_up(&query, call.as_ref().map(|_| now), now);
+            if let Some(call) = call {
+                self.calls.cancel(call.id);
+            }
         }
     }
 

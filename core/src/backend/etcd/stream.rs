@@ -116,7 +116,8 @@ impl Etcd {
             self.wire.streams.due_at(now.saturating_add(gather));
         }
         let due = self.wire.streams.due.is_some_and(|due| due <= now);
-        if !due || self.wire.streams.listing.is_some() || !self.is_let_in() {
+        let waits = self.wire.streams.listing.is_some() || !self.is_let_in();
+        if !due || (waits && !self.subscriptions.is_suspended()) {
             return;
         }
         let wanted = self.targets();
@@ -127,7 +128,7 @@ impl Etcd {
         if wanted.is_empty() {
             return self.close_streams();
         }
-        if !self.watch.is_ready(now) {
+        if waits || !self.watch.is_ready(now) {
             return;
         }
         let blind = self.config.faults.has(Fault::EtcdRegressUnseen);
@@ -219,8 +220,9 @@ impl Etcd {
 
     /// Nothing is followed any more.
     pub(super) fn close_streams(&mut self) {
-        let Streams { open, opening, listing, opened, .. } = mem::take(&mut self.wire.streams);
-        self.wire.streams.opened = opened;
+        let Streams { open, opening, listing, facts, opened, .. } = mem::take(&mut self.wire.streams);
+        // What was seen proves the history of whatever is followed next.
+        (self.wire.streams.facts, self.wire.streams.opened) = (facts, opened);
         for stream in open.into_iter().chain(opening) {
             self.calls.cancel(stream.call);
         }

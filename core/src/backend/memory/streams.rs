@@ -36,16 +36,28 @@ impl<H: Home> Memory<H> {
             self.home.with(|hub| hub.unwatch(watch));
         }
         let open: BTreeSet<Selector> = self.streams.values().flat_map(|s| s.selectors().to_owned()).collect();
+        let mut resumed = Vec::new();
         for (selector, start) in wanted.into_iter().filter(|(selector, _)| !open.contains(selector)) {
             let (member, now) = (self.member, self.now);
             match self.home.with(|hub| hub.watch(member, &start, &self.caller, now)) {
-                Ok(watch) => drop(self.streams.insert(watch, Following::new(alloc::vec![selector]))),
+                Ok(watch) => {
+                    self.streams.insert(watch, Following::new(alloc::vec![selector]));
+                    resumed.push(watch);
+                }
                 Err(error) => {
                     self.reopen = Some(now.saturating_add(RETRY));
                     if self.refused.is_empty() {
                         self.refused.push_back(plain("limit", error.to_string()));
                     }
                 }
+            }
+        }
+        // What has not changed since it was followed last is not told.
+        self.pull();
+        let warming = self.home.with(|hub| hub.registry().warming_until().is_some());
+        for watch in resumed {
+            if let Some(stream) = self.streams.get_mut(&watch) {
+                self.subscriptions.live(stream, warming, self.now);
             }
         }
     }

@@ -168,7 +168,8 @@ impl Native {
 
     /// Nothing is followed any more.
     pub(super) fn close_streams(&mut self) {
-        let Streams { open, opening, .. } = mem::take(&mut self.wire.streams);
+        let Streams { open, opening, opened, .. } = mem::take(&mut self.wire.streams);
+        self.wire.streams.opened = opened;
         for stream in open.into_iter().chain(opening) {
             self.drop_stream(&stream);
         }

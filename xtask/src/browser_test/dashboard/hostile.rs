@@ -291,6 +291,7 @@ fn along(page: &Page<'_>, script: &str, about: &Value) -> Result {
         match &*page.text("window.__walk")? {
             "" => thread::sleep(Duration::from_millis(100)),
             "arrived" => return Ok(()),
+            "undefined" => return Err(Failure::new("the page was left for another one")),
             error => return Err(Failure::new(error)),
         }
     }

@@ -171,6 +171,36 @@ fn a_stream_goes_on_where_it_was() {
 }
 
 #[test]
+fn a_client_that_was_suspended_goes_on_where_it_was() {
+    let mut hand = Hand::new();
+    let (id, stream) = hand.following(&["a"]);
+    hand.etcd.suspend(hand.now);
+    hand.drain();
+    assert!(hand.cancelled.contains(&stream) && matches!(hand.provenance(id), Provenance::Stale { .. }));
+    assert_eq!((hand.asked().is_none(), hand.etcd.poll_timeout()), (true, None), "nothing is asked or waited for");
+
+    hand.etcd.resume(hand.now);
+    // What was there proves that it is the same history: it is not listed anew.
+    let proof = hand.listed(7, &[&[pair("a", 2, 99)]]);
+    assert_eq!(proof.body[0]["success"].as_array().unwrap().len(), 1);
+    let again = hand.watched(7);
+    assert_eq!(again.body[0]["create_request"]["start_revision"], "8");
+    hand.events_of(again.id, 0, 9, &[json!({ "kv": pair("b", 9, 99) })]);
+    assert_eq!((hand.shown(id).len(), hand.provenance(id)), (2, Provenance::Live));
+}
+
+#[test]
+fn a_client_that_is_suspended_does_not_wait_to_be_let_in_or_for_a_list() {
+    let mut hand = Hand::new();
+    hand.etcd.watch(&web(), hand.now).unwrap();
+    let listing = hand.ask("/kv/txn").id;
+    hand.etcd.suspend(hand.now);
+    hand.drain();
+    assert!(hand.cancelled.contains(&listing));
+    assert_eq!((hand.asked().is_none(), hand.etcd.poll_timeout()), (true, None));
+}
+
+#[test]
 fn what_was_listed_is_stale_if_the_stream_that_is_to_follow_is_not_answered() {
     let mut hand = Hand::new();
     let id = hand.etcd.watch(&web(), hand.now).unwrap();

@@ -43,7 +43,7 @@ fn in_state(state: &str) -> (Hand, RequestId) {
 
 type Trial = (&'static str, fn(&mut Hand, RequestId));
 
-const TRIALS: [Trial; 11] = [
+const TRIALS: [Trial; 12] = [
     ("head: success", |hand, id| hand.etcd.handle_response(id, &Head::new(200), hand.now)),
     ("head: refusal", |hand, id| hand.etcd.handle_response(id, &Head::new(503), hand.now)),
     ("refused: out of service, complete", |hand, id| {
@@ -61,6 +61,7 @@ const TRIALS: [Trial; 11] = [
     ("end", |hand, id| hand.etcd.handle_end(id, hand.now)),
     ("failure: not sent", |hand, id| hand.etcd.handle_failure(id, &Failure::not_sent("refused"), hand.now)),
     ("failure: unknown", |hand, id| hand.fail(id)),
+    ("suspend", |hand, _| hand.etcd.suspend(hand.now)),
     ("nothing for a minute", |hand, _| {
         hand.now = hand.now.saturating_add(Duration::from_secs(61));
         hand.etcd.handle_timeout(hand.now);
