@@ -55,6 +55,7 @@ macro_rules! scenarios {
         $each!(watching a_slow_reader_gets_the_latest_in_one_step);
         $each!(watching an_overlay_is_seen_and_cleared);
         $each!(watching waiting_may_be_given_up_and_begun_again);
+        $each!(watching who_is_suspended_holds_no_watch_and_is_told_the_one_difference_later);
         $each!(network garbage_never_changes_what_is_known);
         $each!(network a_foreign_entry_is_skipped_and_the_others_are_delivered);
         $each!(network a_slow_network_is_no_outage);

@@ -22,6 +22,7 @@ macro_rules! store_scenarios {
         $each!(every a_name_that_begins_alike_is_another_service);
         $each!(every all_kinds_of_endpoints_come_back_as_they_were);
         $each!(every nothing_is_lost_between_listing_and_watching);
+        $each!(every who_is_suspended_keeps_what_it_knew_and_has_the_present_later);
         $each!(every every_registration_goes_alone);
         $each!(outage a_client_waits_for_a_server_that_is_down_at_start);
         $each!(outage what_was_registered_stays_over_a_kill);

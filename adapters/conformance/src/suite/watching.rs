@@ -196,3 +196,36 @@ pub async fn waiting_may_be_given_up_and_begun_again<R: Runtime>(stage: Stage<R>
     stage.until("nothing is left behind", unwatched).await;
     arena.end(client).await;
 }
+
+/// A client that is suspended holds no watch, and keeps what it knew; later it is told the one difference.
+pub async fn who_is_suspended_holds_no_watch_and_is_told_the_one_difference_later<R: Runtime>(stage: Stage<R>) {
+    let arena = stage.arena("").await;
+    let client = stage.client(&[&arena.server]);
+    let mut watcher = client.watch("web").expect("it can be watched");
+    for id in ["a", "b"] {
+        arena.put("web", id, json!({"ttl": "60s"})).await;
+    }
+    stage.list("both are seen", &mut watcher, |list| list.is_live() && ids(list) == ["a", "b"]).await;
+
+    client.suspend();
+    let list = stage.list("it knows that it hears nothing", &mut watcher, |list| !list.is_live()).await;
+    assert_eq!(ids(&list), ["a", "b"]);
+    let unwatched = async || {
+        let watches = arena.act(Method::Get, "/v1/watches", Value::Null).await.ok();
+        watches["watches"].as_array().is_some_and(Vec::is_empty)
+    };
+    stage.until("no watch is held", unwatched).await;
+    let evicted = arena.act(Method::Post, "/v1/services/web/instances/a/evict", json!({"reason": "a test"})).await;
+    evicted.ok();
+    for version in ["1", "2"] {
+        arena.put("web", "c", json!({"ttl": "60s", "version": version})).await;
+    }
+    assert!(stage.within(Duration::from_millis(100), watcher.next_changes()).await.is_none(), "nothing is heard");
+
+    client.resume();
+    let changed = stage.soon("the difference", watcher.next_changes()).await.expect("it is open");
+    assert_eq!((changed.changes.len(), changed.provenance), (2, Provenance::Live));
+    let list = watcher.current().expect("it is open");
+    assert_eq!((ids(&list), list.find("c").map(|it| it.decode().version)), (vec!["b", "c"], Some("2".into())));
+    arena.end(client).await;
+}

@@ -204,3 +204,32 @@ pub async fn every_registration_goes_alone<R: Runtime>(field: Field<R>) {
     field.close(client).await;
     assert!(field.store.ids("hello").is_empty());
 }
+
+/// A client that is suspended keeps what it knew; later it has the present, and never shows less than was there.
+pub async fn who_is_suspended_keeps_what_it_knew_and_has_the_present_later<R: Runtime>(field: Field<R>) {
+    let (provider, consumer) = (field.client(), field.client());
+    let mut watcher = consumer.watch("hello").expect("it can be watched");
+    let a = field.register(&provider, "hello", "a", LONG).await;
+    let _b = field.register(&provider, "hello", "b", LONG).await;
+    field.stage.list("both are found", &mut watcher, |list| list.is_live() && ids(list) == ["a", "b"]).await;
+
+    consumer.suspend();
+    let list = field.stage.list("it knows that it hears nothing", &mut watcher, |list| !list.is_live()).await;
+    assert_eq!(ids(&list), ["a", "b"]);
+    field.stage.soon("going", a.close()).await;
+    let _c = field.register(&provider, "hello", "c", LONG).await;
+    field.seen_by_others("hello", &["b", "c"]).await;
+    let list = watcher.current().expect("it is open");
+    assert!(!list.is_live() && ids(&list) == ["a", "b"], "{list:?}");
+
+    consumer.resume();
+    field
+        .stage
+        .list("it has the present", &mut watcher, |list| {
+            assert!(ids(list).contains(&"b"), "nobody who stayed goes: {list:?}");
+            list.is_live() && ids(list) == ["b", "c"]
+        })
+        .await;
+    field.close(provider).await;
+    field.close(consumer).await;
+}
