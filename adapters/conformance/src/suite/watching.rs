@@ -216,7 +216,7 @@ pub async fn who_is_suspended_holds_no_watch_and_is_told_the_one_difference_late
     };
     stage.until("no watch is held", unwatched).await;
     let evicted = arena.act(Method::Post, "/v1/services/web/instances/a/evict", json!({"reason": "a test"})).await;
-    evicted.ok();
+    drop(evicted.ok());
     for version in ["1", "2"] {
         arena.put("web", "c", json!({"ttl": "60s", "version": version})).await;
     }
