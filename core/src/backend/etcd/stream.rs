@@ -366,7 +366,8 @@ impl Etcd {
         for (target, mut following, heard) in mem::take(&mut self.wire.streams.listed) {
             let open = self.wire.streams.open.as_ref();
             let mut watches = open.into_iter().flat_map(|open| &open.watches);
-            if !watches.any(|watch| watch.target == target && !watch.over) {
+            let hears = |watch: &Watch| !watch.over && self.subscriptions.hears(&watch.following);
+            if !watches.any(|watch| watch.target == target && hears(watch)) {
                 self.subscriptions.stale(&mut following, heard);
             }
         }

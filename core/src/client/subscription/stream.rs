@@ -159,15 +159,19 @@ impl Subscriptions {
         }
     }
 
+    /// Whether what a stream says is taken: it has not missed anything.
+    pub(crate) fn hears(&self, stream: &Following) -> bool {
+        !self.is_suspended() && stream.since.is_none_or(|since| since == self.suspensions)
+    }
+
     /// Finds the interests of a stream, if others are held than when it was done last.
     pub(super) fn resolve(&self, stream: &mut Following) {
         if stream.version == Some(self.version) {
             return;
         }
         stream.version = Some(self.version);
-        let since = *stream.since.get_or_insert(self.suspensions);
-        let missed = since < self.suspensions || self.is_suspended();
-        if missed && !self.config.faults.has(Fault::SuspensionForgotten) {
+        stream.since.get_or_insert(self.suspensions);
+        if !self.hears(stream) && !self.config.faults.has(Fault::SuspensionForgotten) {
             stream.interests.clear();
             return;
         }
