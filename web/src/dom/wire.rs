@@ -132,15 +132,13 @@ impl Wire {
 #[derive(Default)]
 struct Gate {
     closed: Cell<bool>,
-    waiting: RefCell<Option<Waker>>,
+    waiting: RefCell<Vec<Waker>>,
 }
 
 impl Gate {
     fn set(&self, closed: bool) {
         self.closed.set(closed);
-        if let Some(waker) = self.waiting.take() {
-            waker.wake();
-        }
+        self.waiting.take().into_iter().for_each(Waker::wake);
     }
 
     async fn pass(&self) {
@@ -149,7 +147,10 @@ impl Gate {
 
     /// Whether it is; whoever asks is woken when that changes.
     fn is_closed(&self, cx: &Context<'_>) -> bool {
-        self.waiting.replace(Some(cx.waker().clone()));
+        let mut waiting = self.waiting.borrow_mut();
+        if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+            waiting.push(cx.waker().clone());
+        }
         self.closed.get()
     }
 }
