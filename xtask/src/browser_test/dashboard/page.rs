@@ -140,12 +140,13 @@ impl<'a> Page<'a> {
         Ok(self.value(&format!("String({expression})"))?.as_str().unwrap_or_default().to_owned())
     }
 
-    /// Waits until an expression is true.
+    /// Waits until an expression is true. One that fails, because something that it names is not there yet, is not.
     ///
     /// # Errors
     /// If it does not become so in time: with what the page shows, and what it wrote to its console.
     pub(super) fn until(&self, what: &str, expression: &str) -> Result {
-        let waited = wait(what, || Ok(self.is(expression)?.then_some(())));
+        let script = format!("try {{ return Boolean({expression}) }} catch {{ return false }}");
+        let waited = wait(what, || Ok((self.run(&script)? == Value::Bool(true)).then_some(())));
         waited.or_else(|failure| {
             let failure = failure.with_hint(&format!("that is: {expression}"));
             let failure = failure.with_hint(&format!("its address: {}", self.text("location.href")?));
