@@ -309,6 +309,8 @@ fn a_closed_client_refuses_and_says_so_once() {
     assert_eq!(client.update(id, &Patch::new(), now), Err(CommandError::Closed));
     assert_eq!(client.watch(&selector(0), now), Err(CommandError::Closed));
     client.deregister(id, now);
+    client.suspend(now);
+    client.resume(now);
     client.handle_online(now);
     client.handle_timeout(now.saturating_add(Duration::from_secs(100)));
     let gone = ClientEvent::Registration(id, RegistrationState::Deregistered { confirmed: true });

@@ -55,6 +55,15 @@ impl Call {
         if dated { target.query("ns", namespace) } else { target }
     }
 
+    /// Whether its answer is another one when this instance is there.
+    fn is_about(&self, service: &str, id: &str) -> bool {
+        match self {
+            Self::Instance(name, of) => name == service && of == id,
+            Self::Leases(name) | Self::Watches(name) | Self::Past(name) => name == service,
+            _ => false,
+        }
+    }
+
     /// How long its answer does.
     #[must_use]
     pub const fn lasts(&self) -> Millis {
@@ -203,10 +212,10 @@ impl Answers {
         self.0.values_mut().for_each(|answer| answer.due = 0);
     }
 
-    /// Something came: what was not there may be.
-    pub fn look_again(&mut self) {
+    /// This instance came: what was not there may be. O(questions).
+    pub fn look_again(&mut self, service: &str, id: &str) {
         let absent = |answer: &Answer| answer.problem.as_ref().is_some_and(|problem| problem.status == 404);
-        for answer in self.0.values_mut() {
+        for (_, answer) in self.0.iter_mut().filter(|(call, _)| call.is_about(service, id)) {
             answer.outdated = answer.asked.is_some();
             if absent(answer) {
                 answer.due = 0;
@@ -262,15 +271,18 @@ mod tests {
         let problem = Problem { status: 404, code: "x".into(), message: "y".into() };
         answers.take(&call, Err(problem.clone()), 0);
         assert_eq!(answers.due(vec![call.clone()], 59_999).len(), 0);
-        answers.look_again();
+        // Another one is no reason.
+        answers.look_again("web", "b");
+        assert_eq!(answers.due(vec![call.clone()], 59_999).len(), 0);
+        answers.look_again("web", "a");
         assert_eq!(answers.due(vec![call.clone()], 59_999).len(), 1);
         // What is there is not asked for any earlier.
         answers.take(&call, Ok(json!({})), 60_000);
-        answers.look_again();
+        answers.look_again("web", "a");
         assert_eq!(answers.due(vec![call.clone()], 61_999).len(), 0);
         // It came while the registry was being asked, and the answer is older.
         assert_eq!(answers.due(vec![call.clone()], 62_000).len(), 1);
-        answers.look_again();
+        answers.look_again("web", "a");
         answers.take(&call, Err(problem), 62_100);
         assert_eq!(answers.due(vec![call], 62_100).len(), 1);
     }

@@ -446,10 +446,10 @@ fn hear(model: &mut Model, changes: &[Change], belief: Belief, lost: Option<Mill
     // How it was when one began to look is no news.
     let first = model.link.belief == Belief::Unheard;
     let at = (!first).then_some(model.now);
-    if changes.iter().any(|change| change.before().is_none()) {
-        model.answers.look_again();
-    }
     for change in changes {
+        if let Change::Insert(instance) = change {
+            model.answers.look_again(instance.service(), instance.id());
+        }
         model.fleet.apply(change, at);
         if change.after().is_none() {
             let shown = change.before().map(|it| (SmolStr::from(it.service()), SmolStr::from(it.id())));
